@@ -1,0 +1,263 @@
+# Copyright: (c) 2026, the slipway.laravel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Running artisan commands in one release, and knowing from state what they changed.
+
+Private to this collection.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import os
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ansible.module_utils.basic import AnsibleModule
+
+# Boots the application once and answers with one JSON object; works on Laravel 8 to 13, where `about --json` (9.21)
+# does not. A service that cannot be reached is an entry in "errors", not a failure.
+INFO_PHP = r"""
+error_reporting(E_ALL & ~E_DEPRECATED & ~E_USER_DEPRECATED);
+ini_set('display_errors', 'stderr');
+require getcwd() . '/vendor/autoload.php';
+$app = require getcwd() . '/bootstrap/app.php';
+$app->make(Illuminate\Contracts\Console\Kernel::class)->bootstrap();
+$errors = [];
+$try = function ($name, $function) use (&$errors) {
+    try {
+        return $function();
+    } catch (Throwable $error) {
+        $errors[$name] = get_class($error) . ': ' . $error->getMessage();
+        return null;
+    }
+};
+$info = [
+    'version' => $app->version(),
+    'php_version' => PHP_VERSION,
+    'environment' => $app->environment(),
+    'debug' => (bool) config('app.debug'),
+    'url' => config('app.url'),
+    'maintenance' => $app->isDownForMaintenance(),
+    'caches' => [
+        'config' => $app->configurationIsCached(),
+        'routes' => $app->routesAreCached(),
+        'events' => method_exists($app, 'eventsAreCached') && $app->eventsAreCached(),
+    ],
+    'view_path' => config('view.compiled'),
+    'database' => config('database.default'),
+    'queue' => config('queue.default'),
+    'migrations' => $try('migrations', function () use ($app) {
+        $migrator = $app->make('migrator');
+        $paths = array_merge([$app->databasePath('migrations')], $migrator->paths());
+        $files = array_keys($migrator->getMigrationFiles($paths));
+        $ran = $migrator->repositoryExists() ? $migrator->getRepository()->getRan() : [];
+        return ['ran' => array_values($ran), 'pending' => array_values(array_diff($files, $ran))];
+    }),
+    'queue_size' => $try('queue', function () use ($app) { return $app->make('queue')->size(); }),
+    'failed_jobs' => $try('failed_jobs', function () use ($app) { return count($app->make('queue.failer')->all()); }),
+];
+$info['errors'] = (object) $errors;
+echo "\nslipway:" . json_encode($info, JSON_INVALID_UTF8_SUBSTITUTE | JSON_UNESCAPED_SLASHES) . "\n";
+"""
+
+# Answers a health request inside one PHP process: for hosts without PHP-FPM.
+REQUEST_PHP = r"""
+require getcwd() . '/vendor/autoload.php';
+$app = require getcwd() . '/bootstrap/app.php';
+$kernel = $app->make(Illuminate\Contracts\Http\Kernel::class);
+$response = $kernel->handle(Illuminate\Http\Request::create($argv[1]));
+echo "\nslipway:" . json_encode(['status' => $response->getStatusCode()]) . "\n";
+"""
+
+_CONFIG = "bootstrap/cache/config.php"
+_ROUTES = "bootstrap/cache/routes-v7.php"
+_EVENTS = "bootstrap/cache/events.php"
+_DISCOVERED = ("bootstrap/cache/packages.php", "bootstrap/cache/services.php")
+_DOWN = "storage/framework/down"
+_LINK = "public/storage"
+_VIEWS = "<compiled views>"
+
+# The files that hold what a command changes.
+STATE_FILES: dict[str, tuple[str, ...]] = {
+    "config:cache": (_CONFIG,),
+    "config:clear": (_CONFIG,),
+    "route:cache": (_ROUTES,),
+    "route:clear": (_ROUTES,),
+    "event:cache": (_EVENTS,),
+    "event:clear": (_EVENTS,),
+    "view:cache": (_VIEWS,),
+    "view:clear": (_VIEWS,),
+    "optimize": (_CONFIG, _ROUTES, _EVENTS, _VIEWS),
+    "optimize:clear": (_CONFIG, _ROUTES, _EVENTS, _VIEWS, *_DISCOVERED),
+    "package:discover": _DISCOVERED,
+    "storage:link": (_LINK,),
+    "storage:unlink": (_LINK,),
+    "key:generate": (".env",),
+    "down": (_DOWN,),
+    "up": (_DOWN,),
+}
+
+# What a cache is made from: it is out of date when one of these is newer.
+CACHE_INPUTS: dict[str, tuple[str, ...]] = {
+    "config:cache": (".env", "config/**/*.php"),
+    "route:cache": ("routes/**/*.php", _CONFIG),
+    "event:cache": ("app/Listeners/**/*.php", "app/Providers/*.php"),
+    "view:cache": ("resources/views/**/*.php",),
+}
+
+MIGRATION_COMMANDS = frozenset(
+    ("migrate", "migrate:fresh", "migrate:install", "migrate:refresh", "migrate:reset", "migrate:rollback")
+)
+
+READ_ONLY = frozenset(
+    "about channel:list config:show db:monitor db:show db:table env event:list help inspire list migrate:status "
+    "model:show queue:failed queue:monitor route:list schedule:list --version -V --help -h".split()
+)
+
+# serialize() of a closure holds spl_object_hash(), which differs in each process.
+_OBJECT_HASH = re.compile(rb"[0-9a-f]{16}0{16}")
+_DECORATION = re.compile(r"^[\s│┌└├─+|=-]*$")
+
+
+class ArtisanError(Exception):
+    """A command failed; ``result`` holds its rc, stdout and stderr."""
+
+    def __init__(self, message: str, result: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+def error_text(stdout: str, stderr: str) -> str:
+    """Return the first lines of Laravel's error box that say something, as one line."""
+    lines = [line.strip() for line in (stderr + "\n" + stdout).splitlines() if not _DECORATION.match(line)]
+    # "at app/Models/Note.php:12" begins the stack trace.
+    told = []
+    for line in lines:
+        if re.match(r"(at\s+\S+:\d+|#0 )", line):
+            break
+        told.append(line)
+    return ": ".join(told[:2]) if told else "it printed nothing"
+
+
+def fingerprint(path: str) -> str:
+    """Return a short word that changes when the file, link or directory of files changes; '' when there is none."""
+    if os.path.islink(path):
+        return "-> " + os.readlink(path)
+    if os.path.isdir(path):
+        names = sorted(name for name in os.listdir(path) if name.endswith(".php"))
+        digests = [name + fingerprint(os.path.join(path, name)) for name in names]
+        return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16] if names else ""
+    try:
+        with open(path, "rb") as handle:
+            return hashlib.sha256(_OBJECT_HASH.sub(b"", handle.read())).hexdigest()[:16]
+    except FileNotFoundError:
+        return ""
+
+
+def older_than_inputs(release: str, command: str) -> bool:
+    """Say whether a cache is missing, or older than what it is made from."""
+    state = [os.path.join(release, name) for name in STATE_FILES[command] if name != _VIEWS]
+    if not all(os.path.exists(path) for path in state):
+        return True
+    made = min((os.stat(path).st_mtime for path in state), default=0.0)
+    for pattern in CACHE_INPUTS[command]:
+        for path in glob.glob(os.path.join(release, pattern), recursive=True):
+            if os.stat(path).st_mtime > made:
+                return True
+    return False
+
+
+class Artisan:
+    """Runs artisan in one release directory."""
+
+    def __init__(
+        self, module: AnsibleModule, release: str, php: str = "php", environment: dict[str, str] | None = None
+    ) -> None:
+        self._module = module
+        self.release = release
+        self._php = php
+        self._environment = {"LC_ALL": "C.UTF-8", **(environment or {})}
+
+    def problem(self) -> str | None:
+        """Return why artisan cannot run here, or None."""
+        if not os.path.isfile(os.path.join(self.release, "artisan")):
+            return f"{self.release} has no file 'artisan': it is not the directory of a Laravel application"
+        if not os.path.isfile(os.path.join(self.release, "vendor", "autoload.php")):
+            return f"{self.release}/vendor is missing: run composer install there first"
+        return None
+
+    def _php_run(self, argv: list[str]) -> tuple[int, str, str]:
+        try:
+            rc, out, err = self._module.run_command(
+                [self._php, *argv], cwd=self.release, environ_update=self._environment, handle_exceptions=False
+            )
+        except OSError as exc:
+            raise ArtisanError(f"{self._php} cannot be run: {exc}", {"rc": 127, "stdout": "", "stderr": ""}) from exc
+        return rc, out, err
+
+    def run(self, command: Sequence[str]) -> dict[str, Any]:
+        """Run one command.
+
+        :raises ArtisanError: it exited with another status than 0
+        """
+        started = time.monotonic()
+        rc, out, err = self._php_run(["artisan", *command, "--no-ansi", "--no-interaction"])
+        result = {
+            "command": list(command),
+            "rc": rc,
+            "stdout": out,
+            "stderr": err,
+            "seconds": round(time.monotonic() - started, 3),
+        }
+        if rc != 0:
+            raise ArtisanError(f"artisan {command[0]} exited {rc} in {self.release}: {error_text(out, err)}", result)
+        return result
+
+    def _answer(self, what: str, code: str, *arguments: str) -> dict[str, Any]:
+        rc, out, err = self._php_run(["-r", code, "--", *arguments])
+        for line in out.splitlines():
+            if line.startswith("slipway:"):
+                answer: dict[str, Any] = json.loads(line[len("slipway:") :])
+                return answer
+        result = {"rc": rc, "stdout": out, "stderr": err}
+        raise ArtisanError(f"the application in {self.release} cannot {what}: {error_text(out, err)}", result)
+
+    def info(self) -> dict[str, Any]:
+        """Boot the application once and return what it says of itself.
+
+        :raises ArtisanError: it does not boot
+        """
+        return self._answer("boot", INFO_PHP)
+
+    def request(self, uri: str) -> int:
+        """Let the application answer a GET request inside one PHP process and return the status.
+
+        :raises ArtisanError: it does not boot
+        """
+        return int(self._answer("answer " + uri, REQUEST_PHP, uri)["status"])
+
+    def commands(self) -> dict[str, set[str]]:
+        """Return the commands that this application has, each with its options.
+
+        :raises ArtisanError: it does not boot
+        """
+        listing = json.loads(self.run(["list", "--format=json"])["stdout"])
+        return {
+            command["name"]: {"--" + option for option in (command.get("definition", {}).get("options") or {})}
+            for command in listing["commands"]
+        }
+
+    def state(self, command: str, view_path: str | None = None) -> dict[str, str]:
+        """Return the fingerprints of the files that a command changes; empty when they are not known."""
+        state = {}
+        for name in STATE_FILES.get(command, ()):
+            path = view_path if name == _VIEWS else os.path.join(self.release, name)
+            state[name] = fingerprint(path) if path else ""
+        return state
