@@ -1,0 +1,1 @@
+@include('errors.page', ['title' => 'Not found', 'text' => 'There is no such page here.'])

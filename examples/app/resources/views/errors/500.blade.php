@@ -1,0 +1,1 @@
+@include('errors.page', ['title' => 'Something broke', 'text' => 'The error was written to the log.'])

@@ -1,0 +1,1 @@
+@include('errors.page', ['title' => 'Back in a moment', 'text' => 'The application is being maintained.'])

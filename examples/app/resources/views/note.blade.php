@@ -1,0 +1,4 @@
+<li class="card">
+    <p data-body>{{ $note->body }}</p>
+    <p class="state @if(! $note->handled_at) is-waiting @endif" data-state>{{ $note->handled_at ? 'handled by '.$note->handled_by : 'waiting for a worker' }}</p>
+</li>
