@@ -1,0 +1,298 @@
+"""The demo's hosts: containers that boot systemd, reached over SSH like any server."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+from pathlib import Path
+
+from . import images
+from .common import CHECKOUT, ROOT, STATE, LabError, run, say, wait_for, write_file
+from .engine import cgroup_mount, docker
+
+LABEL = f"slipway.lab={CHECKOUT}"
+NETWORK = f"slipway-{CHECKOUT}"
+HTTP_PORT = 8080
+REPOSITORY = "/srv/git/app.git"
+LOGIN_KEY = STATE / "id_ed25519"
+DEPLOY_KEY = STATE / "deploy_key"
+SSH_CONFIG = STATE / "ssh_config"
+KNOWN_HOSTS = STATE / "known_hosts"
+KNOWN_HOSTS_GIT = STATE / "known_hosts_git"
+# Written into /run, which is empty after every start, just as what `PREPARE` does is undone by every start.
+PREPARED = "/run/slipway-lab-prepared"
+BOOTED = (
+    "for i in $(seq 600); do case $(systemctl is-system-running 2>/dev/null) in "
+    "running|degraded) exit 0;; esac; sleep .1; done; exit 1"
+)
+# Docker mounts these three files over the host's own, and /proc/sys read-only; a server has neither. `bind` matters:
+# without it all of /proc changes.
+PREPARE = f"""set -e
+for f in hosts hostname resolv.conf; do
+  if mountpoint -q /etc/$f; then cat /etc/$f >/run/$f; umount /etc/$f; cat /run/$f >/etc/$f; rm /run/$f; fi
+done
+mount -o remount,bind,rw /proc/sys
+touch {PREPARED}
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Host:
+    name: str
+    image: str
+    http: bool = False
+
+    @property
+    def container(self) -> str:
+        return f"slipway-{CHECKOUT}-{self.name}"
+
+
+def distro() -> str:
+    value = os.environ.get("LAB_DISTRO", "debian13")
+    if value not in images.CODENAMES:
+        raise LabError(f"LAB_DISTRO is {value!r}: use one of {', '.join(images.CODENAMES)}.")
+    return value
+
+
+def demo_hosts() -> list[Host]:
+    return [Host("demo-app", distro(), http=True), Host("demo-git", images.GIT)]
+
+
+def inspect(container: str) -> dict[str, object]:
+    """What Docker knows of a container; empty when there is none."""
+    done = run(["docker", "inspect", container], check=False)
+    return json.loads(done.stdout)[0] if done.returncode == 0 else {}
+
+
+def inside(container: str, script: str, *, data: bytes | None = None, check: bool = True) -> str:
+    flag = ["--interactive"] if data is not None else []
+    return run(["docker", "exec", *flag, container, "sh", "-c", script], data=data, check=check, timeout=300).stdout
+
+
+def up() -> None:
+    """Start what does not run, and leave what runs alone."""
+    hosts = demo_hosts()
+    images.build([host.image for host in hosts])
+    write_keys()
+    if not docker("network", "ls", "--quiet", "--filter", f"name=^{NETWORK}$").strip():
+        docker("network", "create", "--label", LABEL, NETWORK)
+    for host in hosts:
+        start(host)
+    for host in hosts:
+        finish_boot(host)
+    write_ssh_files(hosts)
+    git = next(host for host in hosts if host.image == images.GIT)
+    write_file(KNOWN_HOSTS_GIT, seed_git(git.container, git.name) + "\n")
+    for host in hosts:
+        check_ssh(host)
+        where = f", http://127.0.0.1:{published(host.container, 80)}" if host.http else ""
+        say(f"{host.name} is up: ssh -F .lab/ssh_config {host.name}{where}")
+
+
+def start(host: Host) -> None:
+    state = inspect(host.container)
+    tag = images.image_tag(host.image)
+    if state:
+        wanted = os.environ.get("LAB_HTTP_PORT") if host.http else None
+        has = configured_port(state)
+        if wanted and has and int(wanted) != has:
+            raise LabError(f"{host.name} publishes port {has}, not {wanted}: run lab/lab down, then up again.")
+        made_from = state["Config"]["Image"]  # type: ignore[index]
+        if made_from.split(":")[0] != tag.split(":")[0]:
+            raise LabError(f"{host.name} is a {made_from} host: run lab/lab down, then up again to change it.")
+        if not state["State"]["Running"]:  # type: ignore[index]
+            say(f"Starting {host.name} again ...")
+            done = run(["docker", "start", host.container], check=False)
+            if done.returncode != 0:
+                raise LabError(
+                    f"{host.name} does not start again ({done.stderr.strip().splitlines()[-1]}): "
+                    "run lab/lab down, then up."
+                )
+        return
+    say(f"Starting {host.name} ({tag}) ...")
+    ports = ["--publish", "127.0.0.1::22"]
+    if host.http:
+        ports += ["--publish", f"127.0.0.1:{free_http_port()}:80"]
+    done = run(
+        ["docker", "run", "--detach", "--name", host.container, "--hostname", host.name, "--label", LABEL,
+         "--network", NETWORK, "--network-alias", host.name, *ports,
+         # redis needs SYS_PTRACE to set up its user namespace.
+         "--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN", "--cap-add", "SYS_PTRACE",
+         "--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined",
+         "--cgroupns", "host", "--volume", f"{cgroup_mount()}:/sys/fs/cgroup:rw",
+         "--tmpfs", "/run", "--tmpfs", "/run/lock", tag],
+        check=False,
+    )  # fmt: skip
+    if done.returncode != 0:
+        run(["docker", "rm", "--force", "--volumes", host.container], check=False)
+        said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise LabError(f"{host.name} could not be started: {said}")
+
+
+def configured_port(state: dict[str, object]) -> int:
+    bindings = state["HostConfig"]["PortBindings"].get("80/tcp")  # type: ignore[index]
+    return int(bindings[0]["HostPort"]) if bindings else 0
+
+
+def published(container: str, port: int) -> int:
+    """The port of this machine that leads to a port of the container; Docker may choose another at every start."""
+    return int(docker("port", container, f"{port}/tcp").split()[0].rsplit(":", 1)[1])
+
+
+def free_http_port() -> int:
+    given = os.environ.get("LAB_HTTP_PORT")
+    if given and not (given.isdigit() and 0 < int(given) < 65536):
+        raise LabError(f"LAB_HTTP_PORT is {given!r}: give a port number.")
+    if given:
+        if not port_is_free(int(given)):
+            raise LabError(f"Port {given} of 127.0.0.1 is taken: choose another LAB_HTTP_PORT, or leave it out.")
+        return int(given)
+    for port in range(HTTP_PORT, HTTP_PORT + 100):
+        if port_is_free(port):
+            return port
+    raise LabError(f"Ports {HTTP_PORT} to {HTTP_PORT + 99} of 127.0.0.1 are all taken: set LAB_HTTP_PORT to a free one.")
+
+
+def port_is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def finish_boot(host: Host) -> None:
+    """Wait until systemd has booted, then undo what a container has and a server has not."""
+    name = host.container
+    done = run(["docker", "exec", name, "sh", "-c", BOOTED], check=False, timeout=120)
+    if done.returncode != 0:
+        logs = run(["docker", "logs", "--tail", "15", name], check=False)
+        raise LabError(f"{host.name} did not boot within 60 s; its last words:\n{logs.stdout}{logs.stderr}")
+    failed = inside(name, "systemctl --failed --plain --no-legend | cut -d' ' -f1").split()
+    if failed:
+        say(f"Note: {host.name} booted with failed units: {', '.join(failed)}")
+    if inside(name, f"test -e {PREPARED} || echo no").strip():
+        inside(name, PREPARE)
+    key = LOGIN_KEY.with_suffix(".pub").read_bytes()
+    inside(
+        name,
+        "install -d -m 0700 -o admin -g admin /home/admin/.ssh && cat >/home/admin/.ssh/authorized_keys "
+        "&& chown admin: /home/admin/.ssh/authorized_keys && chmod 0600 /home/admin/.ssh/authorized_keys",
+        data=key,
+    )
+
+
+def write_keys() -> None:
+    """Keys and passwords of this lab: made once, so that a second run changes nothing on the hosts."""
+    STATE.mkdir(mode=0o700, exist_ok=True)
+    for key, comment in ((LOGIN_KEY, "slipway lab login"), (DEPLOY_KEY, "slipway lab deploy key")):
+        if not (key.exists() and key.with_suffix(".pub").exists()):
+            key.unlink(missing_ok=True)
+            run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", key])
+    for name in ("db_password", "redis_password", "app_key"):
+        path = STATE / "secrets" / name
+        if not path.exists() or not path.read_text().strip():
+            write_file(path, new_secret(name) + "\n", 0o600)
+
+
+def new_secret(name: str) -> str:
+    if name == "app_key":
+        import base64
+
+        return "base64:" + base64.b64encode(secrets.token_bytes(32)).decode()
+    return secrets.token_hex(16)
+
+
+def host_key(container: str) -> str:
+    """The public host key, read past the network, so that nothing has to be trusted at first sight."""
+    key = "/etc/ssh/ssh_host_ed25519_key.pub"
+    return inside(container, f"test -s {key} || ssh-keygen -A >/dev/null; cut -d' ' -f1,2 {key}").strip()
+
+
+def write_ssh_files(hosts: list[Host]) -> None:
+    known, config = [], []
+    for host in hosts:
+        known.append(f"{host.name} {host_key(host.container)}\n")
+        config.append(
+            f"Host {host.name}\n"
+            "  HostName 127.0.0.1\n"
+            f"  Port {published(host.container, 22)}\n"
+            "  User admin\n"
+            f'  IdentityFile "{LOGIN_KEY}"\n'
+            "  IdentitiesOnly yes\n"
+            f"  HostKeyAlias {host.name}\n"
+            f'  UserKnownHostsFile "{KNOWN_HOSTS}"\n'
+            "  StrictHostKeyChecking yes\n"
+        )
+    write_file(KNOWN_HOSTS, "".join(known), 0o600)
+    write_file(SSH_CONFIG, "\n".join(config), 0o600)
+
+
+def check_ssh(host: Host) -> None:
+    argv = ["ssh", "-F", SSH_CONFIG, "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", host.name, "true"]
+    if not wait_for(lambda: run(argv, check=False, timeout=30).returncode == 0, 20, 0.5):
+        raise LabError(f"{host.name} runs, but does not answer over SSH:\n  {run(argv, check=False).stderr.strip()}")
+
+
+def seed_git(container: str, name: str) -> str:
+    """Serve the sample application's repository from a host, and return its known_hosts line.
+
+    The URL is ssh://git@<name>/srv/git/app.git, and .lab/deploy_key opens it.
+    """
+    write_keys()
+    script = ROOT / "examples" / "build-repository"
+    if inside(container, "command -v git || true").strip() == "":
+        raise LabError(f"{container} has no git: start it from the image git (lab/lab images git).")
+    with tempfile.TemporaryDirectory(prefix="slipway-lab-") as folder:
+        built = Path(folder) / "app"
+        run([script, built])
+        bare = Path(folder) / "app.git"
+        run(["git", "clone", "--quiet", "--bare", built, bare])
+        refs = run(["git", "-C", bare, "for-each-ref", "--format=%(objectname) %(refname)"]).stdout
+        there = inside(
+            container, f"git --git-dir={REPOSITORY} for-each-ref '--format=%(objectname) %(refname)' 2>/dev/null || true"
+        )
+        if refs != there:
+            archive = Path(folder) / "app.tar"
+            shutil.make_archive(str(archive.with_suffix("")), "tar", bare)
+            say(f"Putting the sample application's repository on {name} ...")
+            inside(
+                container,
+                f"set -e; rm -rf {REPOSITORY}.new; mkdir -p {REPOSITORY}.new; tar -x -C {REPOSITORY}.new; "
+                f"rm -rf {REPOSITORY}; mv {REPOSITORY}.new {REPOSITORY}",
+                data=archive.read_bytes(),
+            )
+    inside(
+        container,
+        "set -e; id git >/dev/null 2>&1 || useradd --system --create-home --home-dir /srv/git-home --shell "
+        "/usr/bin/git-shell git; usermod -p '*' git; install -d -m 0700 -o git -g git /srv/git-home/.ssh; "
+        # Only reading, and nothing but Git.
+        "{ printf 'restrict '; cat; } >/srv/git-home/.ssh/authorized_keys; "
+        f"chown -R git: /srv/git-home {REPOSITORY}; chmod 0600 /srv/git-home/.ssh/authorized_keys",
+        data=DEPLOY_KEY.with_suffix(".pub").read_bytes(),
+    )
+    return f"{name} {host_key(container)}"
+
+
+def listing() -> list[str]:
+    rows = docker("ps", "--all", "--filter", f"label={LABEL}", "--format", "{{.Names}}\t{{.Status}}\t{{.Image}}")
+    return rows.splitlines()
+
+
+def down() -> None:
+    """Remove the containers and the network; images, keys and passwords stay."""
+    containers = docker("ps", "--all", "--quiet", "--filter", f"label={LABEL}").split()
+    if containers:
+        docker("rm", "--force", "--volumes", *containers)
+        say(f"Removed {len(containers)} host(s).")
+    for network in docker("network", "ls", "--quiet", "--filter", f"label={LABEL}").split():
+        docker("network", "rm", network)
+    for path in (SSH_CONFIG, KNOWN_HOSTS, KNOWN_HOSTS_GIT):
+        path.unlink(missing_ok=True)
