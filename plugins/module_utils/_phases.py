@@ -289,10 +289,7 @@ class Phases:
             return {"changed": True}
         stopped = self._stop_old_workers()
         for command in self.params["restart_commands"]:
-            argv = [str(word) for word in command]
-            rc, out, err = self.module.run_command(argv, environ_update=self.environment, cwd="/")
-            if rc != 0:
-                raise PhaseError(f"{' '.join(argv)} exited {rc}: {' '.join((err or out).split())[:300]}")
+            self._command([str(word) for word in command])
         reloaded = self._reload_fpm()
         return {"changed": bool(stopped or reloaded), "stopped": stopped, "fpm_reloaded": reloaded}
 
@@ -317,10 +314,16 @@ class Phases:
             return ""
         reason = "always" if when == "always" else self._opcache_pressure()
         if reason:
-            rc, out, err = self.module.run_command([str(word) for word in command], cwd="/")
-            if rc != 0:
-                raise PhaseError(f"{' '.join(command)} exited {rc}: {' '.join((err or out).split())[:300]}")
+            code = "echo PHP_MAJOR_VERSION . '.' . PHP_MINOR_VERSION;"
+            version = self._command([self.params["php"], "-r", code])
+            self._command([str(word).replace("{version}", version.strip()) for word in command])
         return reason
+
+    def _command(self, argv: list[str]) -> str:
+        rc, out, err = self.module.run_command(argv, environ_update=self.environment, cwd="/")
+        if rc != 0:
+            raise PhaseError(f"{' '.join(argv)} exited {rc}: {' '.join((err or out).split())[:300]}")
+        return str(out)
 
     def _opcache_pressure(self) -> str:
         script = os.path.join(self.layout.private_dir, "opcache.php")

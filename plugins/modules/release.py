@@ -120,7 +120,7 @@ options:
     default: auto
   fpm_reload_command:
     description:
-      - Command that reloads PHP-FPM, as a list of words.
+      - Command that reloads PHP-FPM, as a list of words. C({version}) stands for the version of O(php), such as C(8.4).
     type: list
     elements: str
     default: []

@@ -1,0 +1,237 @@
+# Copyright: (c) 2026, the slipway.laravel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: release_record
+type: notification
+short_description: Keep a record of every release
+version_added: 0.1.0
+description:
+  - Writes one JSON-lines file for each release or rollback on the controller, while it happens, and a Markdown report at
+    its end. Each line is bound to the line before by its hash, so that a later change shows.
+  - The record holds who released what, when and onto which hosts, each phase with its evidence, failures, and the outcome,
+    which is one of V(success), V(rolled back), V(reverted), V(aborted) (before anything was live) or V(partial).
+  - A run that found nothing to do, and a run in check mode, leave no record. Playbooks without a release are left alone.
+  - It never stops or changes a run; when it cannot write, it warns once.
+author:
+  - The slipway.laravel authors (@slipway)
+requirements:
+  - enabled with C(callbacks_enabled = slipway.laravel.release_record) in C(ansible.cfg)
+options:
+  records_dir:
+    description:
+      - Directory of the records; each inventory has a directory of its own in it.
+    type: path
+    default: records
+    ini:
+      - section: callback_release_record
+        key: records_dir
+    env:
+      - name: SLIPWAY_RECORDS_DIR
+"""
+
+import getpass
+import os
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+from ansible import context
+from ansible.plugins.callback import CallbackBase
+from ansible.release import __version__ as ansible_version
+from ansible_collections.slipway.laravel.plugins.plugin_utils.record import RecordFile, markdown
+
+if TYPE_CHECKING:
+    from ansible.executor.stats import AggregateStats
+    from ansible.executor.task_result import CallbackTaskResult
+    from ansible.playbook import Playbook
+    from ansible.playbook.play import Play
+    from ansible.playbook.task import Task
+
+PREFIX = "slipway.laravel."
+RELEASE_ACTIONS = (PREFIX + "release", PREFIX + "release_build")
+
+
+def inventory_name(sources: tuple[str, ...]) -> str:
+    """Return the name that an inventory's records go under: of its directory, or of its file without the ending."""
+    source = sources[-1] if sources else ""
+    if not source or "," in source:
+        return "adhoc"
+    path = os.path.abspath(source)
+    if os.path.isfile(path) and os.path.splitext(os.path.basename(path))[0] == "hosts":
+        path = os.path.dirname(path)
+    return os.path.splitext(os.path.basename(path))[0]
+
+
+def outcome_of(phases: list[dict[str, Any]], failed: bool) -> str:
+    """Say in one word how a run ended, from its phases in order."""
+    switched = {phase["host"] for phase in phases if phase["phase"] == "switch" and phase["changed"]}
+    if failed:
+        reverted = {phase["host"] for phase in phases if phase["phase"] == "revert" and phase.get("reverted")}
+        if not switched:
+            return "aborted"
+        return "reverted" if switched <= reverted else "partial"
+    if any(phase["phase"] == "build" for phase in phases):
+        return "success" if switched else "unchanged"
+    return "rolled back" if switched else "unchanged"
+
+
+class CallbackModule(CallbackBase):
+    """Writes the record of a release."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "notification"
+    CALLBACK_NAME = "slipway.laravel.release_record"
+    CALLBACK_NEEDS_ENABLED = True
+    ANSIBLE_SUPPORTS_MASKING = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._playbook = ""
+        self._play: Play | None = None
+        self._record: RecordFile | None = None
+        self._started = 0.0
+        self._phases: list[dict[str, Any]] = []
+        self._release = ""
+        self._failed = False
+
+    def set_options(self, task_keys: Any = None, var_options: Any = None, direct: Any = None) -> None:
+        super().set_options(task_keys=task_keys, var_options=var_options, direct=direct)
+        sources = tuple(context.CLIARGS.get("inventory") or ())
+        self._directory = os.path.join(os.path.abspath(self.get_option("records_dir")), inventory_name(sources))
+
+    # Writing
+
+    def _give_up(self, exc: OSError) -> None:
+        self._display.warning(f"release_record: {exc}; this run leaves no complete record")
+        self.disabled = True
+        self._record = None
+
+    def _append(self, event: str, data: dict[str, Any]) -> None:
+        if self._record is None:
+            return
+        try:
+            self._record.append(event, data)
+        except OSError as exc:
+            self._give_up(exc)
+
+    def _open(self) -> None:
+        """Begin a record under a name for the time being; the release id is known after the build."""
+        self._started = time.time()
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._started))
+        try:
+            self._record = RecordFile(os.path.join(self._directory, f"{stamp}-{os.getpid()}.jsonl"))
+        except OSError as exc:
+            self._give_up(exc)
+            return
+        assert self._play is not None
+        variables = self._play.get_variable_manager()
+        self._append(
+            "run",
+            {
+                "playbook": self._playbook,
+                "version": str(variables.extra_vars.get("release_version", "")),
+                "inventory": os.path.basename(self._directory),
+                "hosts": [host.name for host in self._hosts()],
+                "user": getpass.getuser(),
+                "controller": socket.gethostname(),
+                "ansible_core": ansible_version,
+            },
+        )
+
+    def _hosts(self) -> list[Any]:
+        assert self._play is not None
+        inventory = self._play.get_variable_manager()._inventory  # no public way to the inventory from a callback
+        hosts: list[Any] = inventory.get_hosts(self._play.hosts)
+        return hosts
+
+    # What happens in the run
+
+    def v2_playbook_on_start(self, playbook: Playbook) -> None:
+        self._playbook = os.path.basename(playbook._file_name)
+
+    def v2_playbook_on_play_start(self, play: Play) -> None:
+        self._play = play
+
+    def v2_playbook_on_task_start(self, task: Task, is_conditional: bool) -> None:
+        if self._record is None and task.action in RELEASE_ACTIONS and not context.CLIARGS.get("check"):
+            self._open()
+
+    def v2_runner_on_ok(self, result: CallbackTaskResult) -> None:
+        self._note(result)
+
+    def v2_runner_on_failed(self, result: CallbackTaskResult, ignore_errors: bool = False) -> None:
+        self._note(result)
+        if not ignore_errors:
+            self._note_failure(result, str(result.result.get("msg", "no message")))
+
+    def v2_runner_on_unreachable(self, result: CallbackTaskResult) -> None:
+        self._note_failure(result, f"unreachable: {result.result.get('msg', '')}")
+
+    def _note_failure(self, result: CallbackTaskResult, message: str) -> None:
+        self._failed = True
+        self._append("failure", {"host": result.host.get_name(), "task": result.task.get_name(), "message": message})
+
+    def _note(self, result: CallbackTaskResult) -> None:
+        if self._record is None or not result.task.action.startswith(PREFIX):
+            return
+        content = dict(result.result)
+        host = content.get("_ansible_delegated_vars", {}).get("inventory_hostname") or result.host.get_name()
+        for phase in content.get("phases", []):
+            self._note_phase({**phase, "host": host})
+        if "migrations" in content and result.task.action == PREFIX + "artisan":
+            seconds = round(sum(entry.get("seconds", 0) for entry in content.get("results", [])), 3)
+            names = list(content["migrations"])
+            self._note_phase(
+                {"phase": "migrate", "host": host, "seconds": seconds, "changed": bool(names), "migrations": names}
+            )
+        if content.get("release"):
+            self._release = str(content["release"])
+            self._name_record()
+
+    def _note_phase(self, phase: dict[str, Any]) -> None:
+        self._phases.append(phase)
+        self._append("phase", phase)
+
+    def _name_record(self) -> None:
+        """Name the record of a release after its id; a rollback keeps its own name, since its release has a record."""
+        if self._record is None or not any(phase["phase"] == "build" for phase in self._phases):
+            return
+        try:
+            self._record.rename(os.path.join(self._directory, f"{self._release}.jsonl"))
+        except OSError as exc:
+            self._give_up(exc)
+
+    # The end
+
+    def v2_playbook_on_stats(self, stats: AggregateStats) -> None:
+        if self._record is None:
+            return
+        failed = self._failed or bool(stats.failures or stats.dark)
+        outcome = outcome_of(self._phases, failed)
+        try:
+            if outcome == "unchanged":
+                self._record.discard()
+                return
+            seconds: dict[str, float] = {}
+            for phase in self._phases:
+                seconds[phase["phase"]] = max(seconds.get(phase["phase"], 0), phase["seconds"])
+            total = round(time.time() - self._started, 1)
+            self._record.append(
+                "outcome", {"outcome": outcome, "release": self._release, "seconds": total, "phases": seconds}
+            )
+            report = os.path.splitext(self._record.path)[0] + ".md"
+            with open(report, "w", encoding="utf-8") as handle:
+                handle.write(markdown(self._record.entries))
+            self._record.close()
+        except OSError as exc:
+            self._give_up(exc)
+            return
+        colour = "green" if outcome in ("success", "rolled back") else "red"
+        self._display.banner("RELEASE")
+        self._display.display(f"{outcome}: {self._release or 'no release'} in {total} s", color=colour)
+        self._display.display("  " + ", ".join(f"{name} {value:.1f} s" for name, value in seconds.items()))
+        self._display.display(f"  record {self._record.path}\n  report {report}")
