@@ -1,0 +1,57 @@
+# Every target works from a fresh clone: the environment .venv is made when it is needed.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+S ?= default
+D ?=
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+.PHONY: setup
+setup: ## Make .venv with everything that development and tests need
+	@tests/setup test
+
+.PHONY: demo
+demo: ## Start real hosts, provision them, release onto them (LAB=local: this machine, no Docker)
+	@tests/setup demo
+	@LAB="$(LAB)" lab/demo
+
+.PHONY: demo-clean
+demo-clean: ## Remove everything that the demo made
+	@lab/demo clean
+
+.PHONY: test
+test: setup ## Run every layer below, the quick ones first
+	@tests/run.py
+
+.PHONY: lint sanity unit build local
+lint: setup ## yamllint, ansible-lint (production profile), ruff, mypy, changelog
+	@tests/run.py lint
+sanity: setup ## ansible-test sanity on what the built artifact holds
+	@tests/run.py sanity
+unit: setup ## Tests that need no host
+	@tests/run.py unit
+build: setup ## Build the artifact, install it into an empty path, resolve its parts by full name
+	@tests/run.py build
+local: setup ## A release on a local connection, no Docker
+	@tests/run.py local
+
+.PHONY: molecule
+molecule: setup ## Molecule: S=default picks the scenario, D=debian12 one distribution
+	@tests/run.py molecule --scenario "$(S)" --distro "$(D)"
+
+.PHONY: bench
+bench: setup ## Seconds per phase and module runs per host of a release on the demo's hosts
+	@tests/bench/release
+
+.PHONY: format
+format: setup ## Format the Python files
+	@ruff check --quiet --fix .; ruff format .
+
+.PHONY: docs
+docs: setup ## Fill the tables of options in roles/*/README.md from the argument specs
+	@tests/docs.py

@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""Fills the tables of options in roles/*/README.md from meta/argument_specs.yml.
+
+The table stands between the lines <!-- options --> and <!-- /options -->. With --check nothing is written and the exit
+status tells whether a README is out of date.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+MARKS = re.compile(r"(<!-- options -->\n).*?(<!-- /options -->)", re.DOTALL)
+# The markup of Ansible's documentation, as Markdown: O(x), V(x), C(x) and the like name things, L(text, url) links.
+MARKUP = [
+    (re.compile(r"\b[OVCEPM]\(((?:[^()]|\([^()]*\))*)\)"), r"`\1`"),
+    (re.compile(r"\bL\(([^,()]+),\s*([^()]+)\)"), r"[\1](\2)"),
+    (re.compile(r"\bU\(([^()]+)\)"), r"<\1>"),
+    (re.compile(r"\bB\(([^()]+)\)"), r"**\1**"),
+    (re.compile(r"\bI\(([^()]+)\)"), r"*\1*"),
+]
+
+
+def prose(description: str | list[str]) -> str:
+    text = " ".join([description] if isinstance(description, str) else description)
+    for pattern, replacement in MARKUP:
+        text = pattern.sub(replacement, text)
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def value(raw: Any) -> str:
+    shown = str(raw).lower() if isinstance(raw, bool) else str(raw)
+    return f"`{shown}`".replace("|", "\\|") if shown else "`''`"
+
+
+def type_of(option: dict[str, Any]) -> str:
+    name = str(option.get("type", "str"))
+    return f"list of {option['elements']}" if "elements" in option else name
+
+
+def default_of(name: str, option: dict[str, Any], defaults: dict[str, Any]) -> str:
+    if option.get("required"):
+        return "required"
+    if "default" in option:
+        return value(option["default"])
+    # What is computed stands in the defaults file only; there its formula can be read.
+    return "computed" if name in defaults else ""
+
+
+def rows(options: dict[str, Any], defaults: dict[str, Any], prefix: str = "") -> list[str]:
+    lines = []
+    for name, option in options.items():
+        text = prose(option.get("description", ""))
+        if "choices" in option:
+            text += " One of " + ", ".join(value(choice) for choice in option["choices"]) + "."
+        full = f"{prefix}{name}"
+        lines.append(f"| `{full}` | {type_of(option)} | {default_of(name, option, defaults)} | {text} |")
+        inner = f"{full}[]." if "elements" in option else f"{full}."
+        lines += rows(option.get("options", {}), {}, inner)
+    return lines
+
+
+def tables(role: Path) -> str:
+    specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())["argument_specs"]
+    file = role / "defaults" / "main.yml"
+    defaults = (yaml.safe_load(file.read_text()) if file.exists() else None) or {}
+    parts = []
+    for entry, spec in specs.items():
+        heading = "" if len(specs) == 1 else f"Entry point `{entry}`: {prose(spec.get('short_description', ''))}\n\n"
+        body = rows(spec.get("options", {}), defaults)
+        table = ["| Variable | Type | Default | Meaning |", "|---|---|---|---|", *body] if body else ["No options."]
+        parts.append(heading + "\n".join(table) + "\n")
+    return "\n" + "\n".join(parts) + "\n"
+
+
+def render(role: Path) -> str | None:
+    """The README of a role as it should be, or None when it has no place for the table."""
+    text = (role / "README.md").read_text()
+    if not MARKS.search(text):
+        return None
+    return MARKS.sub(lambda match: match[1] + tables(role) + match[2], text)
+
+
+def main() -> int:
+    check = sys.argv[1:] == ["--check"]
+    status = 0
+    for role in sorted(path.parent.parent for path in ROOT.glob("roles/*/meta/argument_specs.yml")):
+        readme = role / "README.md"
+        wanted = render(role) if readme.exists() else None
+        if wanted is None:
+            print(f"{readme.relative_to(ROOT)} is missing or lacks the lines <!-- options --> and <!-- /options -->")
+            status = 1
+        elif wanted != readme.read_text():
+            print(f"{readme.relative_to(ROOT)} {'is out of date; run make docs' if check else 'filled'}")
+            status = int(check) or status
+            if not check:
+                readme.write_text(wanted)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,229 @@
+#!/usr/bin/env python3
+"""Runs the layers of the test suite, each alone or all in order, and sums them up.
+
+Output of each step goes to .cache/test/<step>.log; the end of it is shown when the step fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LOGS = ROOT / ".cache" / "test"
+DISTROS = ["debian12", "debian13"]
+DOCKER_LAYERS = ["molecule"]
+IN_CI = os.environ.get("CI") == "true"
+
+Count = tuple[int, int]
+
+
+@dataclasses.dataclass
+class Step:
+    """One command; its count is one check unless a counter reads a better number from its output."""
+
+    name: str
+    argv: list[str]
+    minutes: float = 5
+    env: dict[str, str] = dataclasses.field(default_factory=dict)
+    counter: Callable[[str, int], Count] | None = None
+    progress: str = ""
+
+    def count(self, output: str, status: int) -> Count:
+        passed, failed = self.counter(output, status) if self.counter else (int(status == 0), int(status != 0))
+        # A command that failed without a failed check in its count did not get as far as counting.
+        return (passed, failed) if (status == 0) == (failed == 0) else (passed, failed + 1)
+
+
+def count_junit(*paths: Path) -> Callable[[str, int], Count]:
+    def count(_output: str, _status: int) -> Count:
+        cases = failed = skipped = 0
+        for path in (path for path in paths if path.is_file()):
+            for suite in ElementTree.parse(path).getroot().iter("testsuite"):  # noqa: S314  written by our own pytest
+                cases += int(suite.get("tests", 0))
+                failed += int(suite.get("failures", 0)) + int(suite.get("errors", 0))
+                skipped += int(suite.get("skipped", 0))
+        return cases - failed - skipped, failed
+
+    return count
+
+
+def count_sanity(output: str, _status: int) -> Count:
+    total = len(re.findall(r"^Running sanity test", output, re.MULTILINE))
+    verdict = re.search(r"The (\d+) sanity test\(s\) listed below", output)
+    failed = int(verdict.group(1)) if verdict else 0
+    return total - failed, failed
+
+
+def pytest_step(name: str, *paths: str, minutes: float = 10) -> Step:
+    report = LOGS / f"{name}.xml"
+    existing = [path for path in paths if (ROOT / path).exists()]
+    argv = ["python", "-m", "pytest", "-q", "--color=no", f"--junitxml={report}", *existing]
+    return Step(name, argv, minutes, counter=count_junit(report))
+
+
+def lint_steps() -> list[Step]:
+    mypy_root = ROOT / ".cache" / "mypy" / "ansible_collections" / "slipway"
+    mypy_root.mkdir(parents=True, exist_ok=True)
+    link = mypy_root / "laravel"
+    if not link.is_symlink():
+        link.symlink_to(os.path.relpath(ROOT, mypy_root))
+    return [
+        Step("yamllint", ["yamllint", "--strict", "."]),
+        Step("ansible-lint", ["ansible-lint", "--offline", "--nocolor"], env={"ANSIBLE_LINT_NODEPS": "1"}),
+        Step("ruff-check", ["ruff", "check", "."]),
+        Step("ruff-format", ["ruff", "format", "--check", "."]),
+        Step("mypy", ["mypy", "-p", "ansible_collections.slipway.laravel.plugins"]),
+        Step("mypy-tools", ["mypy", "--ignore-missing-imports", "tests/run.py", "tests/docs.py"]),
+        Step("changelog", ["antsibull-changelog", "lint"]),
+    ]
+
+
+def molecule_steps(scenario: str, distros: list[str]) -> list[Step]:
+    steps = []
+    for distro in distros:
+        folder = ROOT / ".cache" / "molecule" / f"{scenario}-{distro}"
+        steps.append(
+            Step(
+                f"molecule-{scenario}-{distro}",
+                ["tests/molecule", scenario, distro],
+                minutes=25,
+                counter=count_junit(*(folder / f"{name}.xml" for name in ("fresh", "verify"))),
+                progress=r"^\S* *\[?(?:\w+ > \w+|.*Executed|== ).*",
+            )
+        )
+    return steps
+
+
+def layer_steps(layer: str, scenario: str, distros: list[str]) -> list[Step]:
+    match layer:
+        case "lint":
+            return lint_steps()
+        case "sanity":
+            return [Step("sanity", ["tests/sanity"], minutes=10, counter=count_sanity)]
+        case "unit":
+            return [pytest_step("unit", "tests/unit", "tests/templates", "tests/callback")]
+        case "build":
+            return [pytest_step("build", "tests/build")]
+        case "local":
+            return [pytest_step("local", "tests/local")]
+        case "molecule":
+            return molecule_steps(scenario, distros)
+    raise ValueError(layer)
+
+
+LAYERS = ["lint", "unit", "build", "sanity", "local", "molecule"]
+
+
+def has_docker() -> bool:
+    if shutil.which("docker") is None:
+        return False
+    try:
+        return subprocess.run(["docker", "info"], capture_output=True, check=False, timeout=20).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
+
+
+def run_step(step: Step) -> tuple[Count, float]:
+    log = LOGS / f"{step.name}.log"
+    started = time.monotonic()
+    env = {
+        **os.environ,
+        "PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}",
+        "ANSIBLE_INJECT_FACT_VARS": "false",
+        "ANSIBLE_NOCOLOR": "true",
+        "NO_COLOR": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        **step.env,
+    }
+    with log.open("w", encoding="utf-8") as out:
+        process = subprocess.Popen(
+            step.argv,
+            cwd=ROOT,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        late = threading.Timer(step.minutes * 60, lambda: os.killpg(process.pid, signal.SIGKILL))
+        late.start()
+        assert process.stdout is not None
+        for line in process.stdout:
+            out.write(line)
+            if step.progress and re.match(step.progress, line):
+                print(f"    {step.name}: {line.strip()}", flush=True)
+        status = process.wait()
+        timed_out = not late.is_alive()
+        late.cancel()
+    seconds = time.monotonic() - started
+    output = log.read_text(encoding="utf-8", errors="replace")
+    count = step.count(output, status)
+    verdict = "ok" if count[1] == 0 else "FAILED"
+    print(f"  {verdict:6} {step.name}: {count[0]} passed, {count[1]} failed, {seconds:.1f} s", flush=True)
+    if count[1]:
+        reason = f"stopped after {step.minutes:g} minutes" if timed_out else f"exit status {status}"
+        tail = "\n".join(f"    | {line}" for line in output.splitlines()[-60:])
+        print(f"{tail}\n    {' '.join(step.argv)}: {reason}; all of it is in {log.relative_to(ROOT)}", flush=True)
+    return count, seconds
+
+
+def run_layer(layer: str, scenario: str, distros: list[str]) -> tuple[Count, float]:
+    print(f"== {layer}", flush=True)
+    started = time.monotonic()
+    # Containers wait for packages more than they compute, so two distributions share two cores well.
+    workers = 2 if layer == "molecule" else 1
+    with ThreadPoolExecutor(workers) as pool:
+        counts = [count for count, _seconds in pool.map(run_step, layer_steps(layer, scenario, distros))]
+    passed, failed = (sum(numbers) for numbers in zip(*counts, strict=True))
+    return (passed, failed), time.monotonic() - started
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("layers", nargs="*", metavar="layer", help=f"of {', '.join(LAYERS)}; all when none is named")
+    parser.add_argument("--scenario", default="default", help="Molecule scenario")
+    parser.add_argument("--distro", default="", help="one distribution instead of all")
+    args = parser.parse_args()
+    unknown = set(args.layers) - set(LAYERS)
+    if unknown:
+        parser.error(f"no layer {', '.join(sorted(unknown))}")
+    distros = [args.distro] if args.distro else DISTROS
+
+    LOGS.mkdir(parents=True, exist_ok=True)
+    wanted = args.layers or LAYERS
+    left_out = [] if has_docker() else [layer for layer in wanted if layer in DOCKER_LAYERS]
+    results = {layer: run_layer(layer, args.scenario, distros) for layer in wanted if layer not in left_out}
+
+    print("\nlayer      passed  failed   seconds")
+    for layer, ((passed, failed), seconds) in results.items():
+        print(f"{layer:10} {passed:6}  {failed:6}  {seconds:8.1f}")
+    passed = sum(count[0] for count, _seconds in results.values())
+    failed = sum(count[1] for count, _seconds in results.values())
+    if not left_out:
+        print(f"{passed} passed, {failed} failed")
+    elif IN_CI:
+        failed += len(left_out)
+        print(f"left out, which counts as failed in CI, for want of a Docker Engine: {', '.join(left_out)}")
+        print(f"{passed} passed, {failed} failed")
+    else:
+        print(f"{passed} passed, {failed} failed; left out for want of a Docker Engine: {', '.join(left_out)}")
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""The tables of options in the roles' README files are those of the argument specs."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+ROLES = sorted(path.parent.parent for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
+
+
+@pytest.fixture(name="docs", scope="module")
+def load_docs() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs", ROOT / "tests" / "docs.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_readme_has_the_table_of_its_spec(docs: ModuleType, role: Path) -> None:
+    readme = role / "README.md"
+    assert readme.exists(), "every role has a README.md"
+    assert docs.render(role) == readme.read_text(), "run make docs"
+
+
+def test_table(docs: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "meta" / "argument_specs.yml").write_text("""
+argument_specs:
+  main:
+    options:
+      web_port: {type: int, default: 80, description: [Port., "Ignored with O(web_socket)."]}
+      web_user: {description: Who., required: true}
+      web_root: {type: path, description: a|b}
+      web_sites:
+        type: list
+        elements: dict
+        default: []
+        description: Sites.
+        options:
+          name: {required: true, description: Name., choices: [a, b]}
+""")
+    (tmp_path / "defaults").mkdir()
+    (tmp_path / "defaults" / "main.yml").write_text("web_root: '{{ x }}'\n")
+    (tmp_path / "README.md").write_text("top\n<!-- options -->\nold\n<!-- /options -->\nend\n")
+    assert docs.render(tmp_path) == (
+        "top\n<!-- options -->\n\n"
+        "| Variable | Type | Default | Meaning |\n|---|---|---|---|\n"
+        "| `web_port` | int | `80` | Port. Ignored with `web_socket`. |\n"
+        "| `web_user` | str | required | Who. |\n"
+        "| `web_root` | path | computed | a\\|b |\n"
+        "| `web_sites` | list of dict | `[]` | Sites. |\n"
+        "| `web_sites[].name` | str | required | Name. One of `a`, `b`. |\n"
+        "\n<!-- /options -->\nend\n"
+    )
