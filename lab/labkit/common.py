@@ -84,7 +84,7 @@ def wait_for(ready: Callable[[], bool], seconds: float, pause: float = 0.2) -> b
 
 @contextlib.contextmanager
 def lock() -> Iterator[None]:
-    """One lab command that changes something at a time. The lock is on the directory itself: no file to leave behind."""
+    """One lab command that changes something at a time. It is on the directory itself: no file stays behind."""
     handle = os.open(ROOT / "lab", os.O_RDONLY)
     try:
         try:

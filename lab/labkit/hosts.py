@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import os
@@ -155,7 +156,7 @@ def free_http_port() -> int:
     for port in range(HTTP_PORT, HTTP_PORT + 100):
         if port_is_free(port):
             return port
-    raise LabError(f"Ports {HTTP_PORT} to {HTTP_PORT + 99} of 127.0.0.1 are all taken: set LAB_HTTP_PORT to a free one.")
+    raise LabError(f"Ports {HTTP_PORT} to {HTTP_PORT + 99} are all taken: set LAB_HTTP_PORT to a free one.")
 
 
 def port_is_free(port: int) -> bool:
@@ -204,8 +205,6 @@ def write_keys() -> None:
 
 def new_secret(name: str) -> str:
     if name == "app_key":
-        import base64
-
         return "base64:" + base64.b64encode(secrets.token_bytes(32)).decode()
     return secrets.token_hex(16)
 
@@ -236,7 +235,17 @@ def write_ssh_files(hosts: list[Host]) -> None:
 
 
 def check_ssh(host: Host) -> None:
-    argv = ["ssh", "-F", SSH_CONFIG, "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", host.name, "true"]
+    argv: list[str | Path] = [
+        "ssh",
+        "-F",
+        SSH_CONFIG,
+        "-o",
+        "BatchMode=yes",
+        "-o",
+        "ConnectTimeout=5",
+        host.name,
+        "true",
+    ]
     if not wait_for(lambda: run(argv, check=False, timeout=30).returncode == 0, 20, 0.5):
         raise LabError(f"{host.name} runs, but does not answer over SSH:\n  {run(argv, check=False).stderr.strip()}")
 
@@ -255,10 +264,8 @@ def seed_git(container: str, name: str) -> str:
         run([script, built])
         bare = Path(folder) / "app.git"
         run(["git", "clone", "--quiet", "--bare", built, bare])
-        refs = run(["git", "-C", bare, "for-each-ref", "--format=%(objectname) %(refname)"]).stdout
-        there = inside(
-            container, f"git --git-dir={REPOSITORY} for-each-ref '--format=%(objectname) %(refname)' 2>/dev/null || true"
-        )
+        refs = run(["git", f"--git-dir={bare}", "show-ref"]).stdout
+        there = inside(container, f"git -c safe.directory='*' --git-dir={REPOSITORY} show-ref 2>/dev/null || true")
         if refs != there:
             archive = Path(folder) / "app.tar"
             shutil.make_archive(str(archive.with_suffix("")), "tar", bare)

@@ -135,8 +135,6 @@ def bootstrap(distro: str, tag: str) -> str:
     say(f"Building the base of {distro} from packages ...")
     STATE.mkdir(mode=0o700, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="slipway-lab-") as folder:
-        # Without root mmdebstrap needs a folder that its other user ids may enter.
-        os.chmod(folder, 0o755)
         tar = Path(folder) / "rootfs.tar"
         as_root = os.geteuid() == 0
         run([*MMDEBSTRAP, f"--mode={'root' if as_root else 'auto'}", CODENAMES[distro], tar, *mirror_lines(distro)])
@@ -147,11 +145,9 @@ def bootstrap(distro: str, tag: str) -> str:
 def mirror_lines(distro: str) -> list[str]:
     """apt lines for a distribution from the mirrors that this machine itself uses."""
     sources = [(uri, suite) for uri, suite in engine.apt_sources() if not uri.startswith(("cdrom", "file"))]
-    # Repositories of third parties use the same suite names, but only Debian itself has these two.
-    main = next((uri for uri, suite in sources if suite.endswith("-updates") and suite[:-8] in DEBIAN_SUITES), None)
-    main = main or next((uri for uri, suite in sources if suite in {"sid", "unstable"}), None)
-    security = next((uri for uri, suite in sources if suite.endswith("-security") and suite[:-9] in DEBIAN_SUITES), None)
-    if main is None:
+    main = mirror_of(sources, "-updates") or next((uri for uri, suite in sources if suite in {"sid", "unstable"}), "")
+    security = mirror_of(sources, "-security")
+    if not main:
         raise LabError(
             "No image registry is reachable, and this machine's apt knows no Debian mirror to build the images from: "
             "make a registry reachable for Docker, or add a Debian mirror to apt."
@@ -161,6 +157,12 @@ def mirror_lines(distro: str) -> list[str]:
         return [f"deb {main} sid main"]
     lines = [f"deb {main} {code} main", f"deb {main} {code}-updates main"]
     return [*lines, f"deb {security} {code}-security main"] if security else lines
+
+
+def mirror_of(sources: list[tuple[str, str]], ending: str) -> str:
+    """Repositories of third parties borrow the names of Debian's suites, but not those with these endings."""
+    wanted = {suite + ending for suite in DEBIAN_SUITES}
+    return next((uri for uri, suite in sources if suite in wanted), "")
 
 
 def build_image(name: str) -> None:
