@@ -93,10 +93,10 @@ class CallbackModule(CallbackBase):
         self._playbook = ""
         self._play: Play | None = None
         self._record: RecordFile | None = None
-        self._started = 0.0
+        self._started = self._task_started = 0.0
         self._phases: list[dict[str, Any]] = []
         self._release = ""
-        self._failed = False
+        self._failed = self._named = False
 
     def set_options(self, task_keys: Any = None, var_options: Any = None, direct: Any = None) -> None:
         super().set_options(task_keys=task_keys, var_options=var_options, direct=direct)
@@ -118,12 +118,20 @@ class CallbackModule(CallbackBase):
         except OSError as exc:
             self._give_up(exc)
 
-    def _open(self) -> None:
-        """Begin a record under a name for the time being; the release id is known after the build."""
-        self._started = time.time()
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._started))
+    def _rename(self, name: str) -> None:
+        if self._record is None:
+            return
         try:
-            self._record = RecordFile(os.path.join(self._directory, f"{stamp}-{os.getpid()}.jsonl"))
+            self._record.rename(os.path.join(self._directory, f"{name}.jsonl"))
+        except OSError as exc:
+            self._give_up(exc)
+
+    def _open(self) -> None:
+        """Begin a record under a name for the time being: a release gets its id after the build."""
+        self._started = time.time()
+        self._stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._started))
+        try:
+            self._record = RecordFile(os.path.join(self._directory, f"{self._stamp}-{os.getpid()}.jsonl"))
         except OSError as exc:
             self._give_up(exc)
             return
@@ -159,6 +167,7 @@ class CallbackModule(CallbackBase):
     def v2_playbook_on_task_start(self, task: Task, is_conditional: bool) -> None:
         if self._record is None and task.action in RELEASE_ACTIONS and not context.CLIARGS.get("check"):
             self._open()
+        self._task_started = time.time()
 
     def v2_runner_on_ok(self, result: CallbackTaskResult) -> None:
         self._note(result)
@@ -173,6 +182,8 @@ class CallbackModule(CallbackBase):
 
     def _note_failure(self, result: CallbackTaskResult, message: str) -> None:
         self._failed = True
+        if result.task.action == "ansible.builtin.fail":
+            return  # the role tells how it ended; the failure itself has an entry
         self._append("failure", {"host": result.host.get_name(), "task": result.task.get_name(), "message": message})
 
     def _note(self, result: CallbackTaskResult) -> None:
@@ -180,30 +191,24 @@ class CallbackModule(CallbackBase):
             return
         content = dict(result.result)
         host = content.get("_ansible_delegated_vars", {}).get("inventory_hostname") or result.host.get_name()
-        for phase in content.get("phases", []):
-            self._note_phase({**phase, "host": host})
+        phases = [dict(phase) for phase in content.get("phases", [])]
         if "migrations" in content and result.task.action == PREFIX + "artisan":
             seconds = round(sum(entry.get("seconds", 0) for entry in content.get("results", [])), 3)
             names = list(content["migrations"])
-            self._note_phase(
-                {"phase": "migrate", "host": host, "seconds": seconds, "changed": bool(names), "migrations": names}
-            )
+            phases = [{"phase": "migrate", "seconds": seconds, "changed": bool(names), "migrations": names}]
+            if content.get("failed"):
+                phases[0].update(seconds=content.get("seconds", seconds), error=content.get("msg"))
+        # What Ansible and the network needed around the module counts for the first phase of the run.
+        around = time.time() - self._task_started - sum(phase["seconds"] for phase in phases)
+        for phase in phases:
+            self._phases.append({**phase, "host": host, "wall": round(phase["seconds"] + max(around, 0), 3)})
+            self._append("phase", self._phases[-1])
+            around = 0
         if content.get("release"):
             self._release = str(content["release"])
-            self._name_record()
-
-    def _note_phase(self, phase: dict[str, Any]) -> None:
-        self._phases.append(phase)
-        self._append("phase", phase)
-
-    def _name_record(self) -> None:
-        """Name the record of a release after its id; a rollback keeps its own name, since its release has a record."""
-        if self._record is None or not any(phase["phase"] == "build" for phase in self._phases):
-            return
-        try:
-            self._record.rename(os.path.join(self._directory, f"{self._release}.jsonl"))
-        except OSError as exc:
-            self._give_up(exc)
+            if any(phase["phase"] == "build" for phase in phases):
+                self._named = True
+                self._rename(self._release)
 
     # The end
 
@@ -216,9 +221,12 @@ class CallbackModule(CallbackBase):
             if outcome == "unchanged":
                 self._record.discard()
                 return
+            if not self._named:
+                # The release that a rollback returns to has a record of its own, under its id.
+                self._rename(f"{self._stamp}-{outcome.replace(' ', '-')}")
             seconds: dict[str, float] = {}
             for phase in self._phases:
-                seconds[phase["phase"]] = max(seconds.get(phase["phase"], 0), phase["seconds"])
+                seconds[phase["phase"]] = max(seconds.get(phase["phase"], 0), phase["wall"])
             total = round(time.time() - self._started, 1)
             self._record.append(
                 "outcome", {"outcome": outcome, "release": self._release, "seconds": total, "phases": seconds}

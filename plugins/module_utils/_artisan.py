@@ -123,6 +123,7 @@ READ_ONLY = frozenset(
 
 # serialize() of a closure holds spl_object_hash(), which differs in each process.
 _OBJECT_HASH = re.compile(rb"[0-9a-f]{16}0{16}")
+_EXCEPTION = re.compile(r"In \S+ line \d+:$")
 _DECORATION = re.compile(r"^[\s│┌└├─+|=-]*$")
 
 
@@ -135,15 +136,24 @@ class ArtisanError(Exception):
 
 
 def error_text(stdout: str, stderr: str) -> str:
-    """Return the first lines of Laravel's error box that say something, as one line."""
-    lines = [line.strip() for line in (stderr + "\n" + stdout).splitlines() if not _DECORATION.match(line)]
-    # "at app/Models/Note.php:12" begins the stack trace.
+    """Return what a failed command says was wrong, as one line.
+
+    The console names an exception as ``In web.php line 14:`` and puts its message below; where there is no such line the
+    last lines that say something are taken.
+    """
     told = []
-    for line in lines:
-        if re.match(r"(at\s+\S+:\d+|#0 )", line):
-            break
-        told.append(line)
-    return ": ".join(told[:2]) if told else "it printed nothing"
+    for stream in (stderr, stdout):
+        lines = [line.strip() for line in stream.splitlines() if not _DECORATION.match(line)]
+        for number, line in enumerate(lines):
+            if _EXCEPTION.match(line):
+                message = []
+                for following in lines[number + 1 :]:
+                    if _EXCEPTION.match(following) or following.startswith(("at ", "#0 ")):
+                        break
+                    message.append(following)
+                return f"{line} {' '.join(message[:3])}"
+        told += lines
+    return "; ".join(told[-3:]) if told else "it printed nothing"
 
 
 def fingerprint(path: str) -> str:

@@ -163,6 +163,12 @@ def predict(artisan: Artisan, command: str, info: dict[str, Any]) -> bool:
     return True
 
 
+def new_migrations(diff: dict[str, Any]) -> list[str]:
+    """Return the migrations that are in the state after and not in the state before."""
+    before = diff.get("before", {}).get("migrations", [])
+    return [name for name in diff.get("after", {}).get("migrations", []) if name not in before]
+
+
 def run_command(artisan: Artisan, command: list[str], check_mode: bool) -> tuple[dict[str, Any], dict[str, Any]]:
     """Run, or in check mode predict, one command; return its result and the state before and after."""
     name = command[0]
@@ -181,7 +187,14 @@ def run_command(artisan: Artisan, command: list[str], check_mode: bool) -> tuple
         after = {**before, "migrations": before["migrations"] + pending} if name in MIGRATION_COMMANDS else before
         result = {"command": command, "changed": predict(artisan, name, info), "skipped": "check mode"}
         return result, {"before": before, "after": after}
-    result = artisan.run(command)
+    try:
+        result = artisan.run(command)
+    except ArtisanError as exc:
+        if name in MIGRATION_COMMANDS:
+            # Those before the one that failed have been applied.
+            after = {**before, "migrations": (artisan.info().get("migrations") or {}).get("ran", [])}
+            exc.result["diff"] = {"before": before, "after": after}
+        raise
     after = dict(artisan.state(name, info.get("view_path")))
     if name in MIGRATION_COMMANDS:
         after["migrations"] = (artisan.info().get("migrations") or {}).get("ran", [])
@@ -234,11 +247,12 @@ def main() -> None:
             if diff and diff["before"] != diff["after"]:
                 name = " ".join(command)
                 diffs.append({"before_header": name, "after_header": name, **diff})
-                ran = diff["before"].get("migrations", [])
-                applied += [entry for entry in diff["after"].get("migrations", []) if entry not in ran]
+                applied += new_migrations(diff)
     except ArtisanError as exc:
-        changed = any(entry["changed"] for entry in results)
-        module.fail_json(msg=str(exc), results=results, changed=changed, migrations=applied, **exc.result)
+        details = dict(exc.result)
+        applied += new_migrations(details.pop("diff", {}))
+        changed = bool(applied) or any(entry["changed"] for entry in results)
+        module.fail_json(msg=str(exc), results=results, changed=changed, migrations=applied, **details)
     answer: dict[str, Any] = {"changed": any(entry["changed"] for entry in results), "results": results, "diff": diffs}
     if any(command[0] in MIGRATION_COMMANDS for command in commands):
         answer["migrations"] = applied

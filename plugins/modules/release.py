@@ -16,7 +16,7 @@ description:
     released by those can be taken over.
   - C(preflight) names everything that would stop the release, then takes the lock. C(stage) unpacks the artifact, links
     what is shared, builds the caches in the final path and lets the new release answer a health request while the old one
-    is live. C(switch) makes it live by one atomic rename. C(restart) ends workers of other releases gracefully and reloads
+    is live. C(probe) repeats that request, for a release that is only well after its migrations. C(switch) makes it live by one atomic rename. C(restart) ends workers of other releases gracefully and reloads
     PHP-FPM where needed. C(verify) shows that the web server, PHP-FPM and each worker run the release. C(revert) goes
     back. C(finish) removes old releases and gives the lock back.
   - Every phase but C(preflight) and C(revert) fails when O(run) does not hold the lock.
@@ -33,7 +33,7 @@ options:
       - The phases to carry out, in this order.
     type: list
     elements: str
-    choices: [preflight, stage, switch, restart, verify, revert, finish]
+    choices: [preflight, stage, probe, switch, restart, verify, revert, finish]
     required: true
   run:
     description:
@@ -207,6 +207,10 @@ phases:
   returned: always
   type: list
   elements: dict
+release:
+  description: O(release).
+  returned: always
+  type: str
 current:
   description: Release id that is live now, null when there is none.
   returned: always
@@ -223,7 +227,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slipway.laravel.plugins.module_utils._phases import PhaseError, Phases
 
-PHASES = ["preflight", "stage", "switch", "restart", "verify", "revert", "finish"]
+PHASES = ["preflight", "stage", "probe", "switch", "restart", "verify", "revert", "finish"]
 
 
 def argument_spec() -> dict[str, dict[str, Any]]:
@@ -286,6 +290,7 @@ def main() -> None:
             module.fail_json(
                 msg=f"{phase}: {exc}",
                 failed_phase=phase,
+                release=module.params["release"],
                 phases=done,
                 current=work.layout.current(),
                 changed=any(entry["changed"] for entry in done),
@@ -293,7 +298,8 @@ def main() -> None:
         done.append({"phase": phase, "seconds": round(time.monotonic() - started, 3), **evidence})
     live = work.layout.current()
     diff = {"before": f"current -> {live_before}\n", "after": f"current -> {live}\n"}
-    module.exit_json(changed=any(entry["changed"] for entry in done), phases=done, current=live, diff=diff)
+    changed = any(entry["changed"] for entry in done)
+    module.exit_json(changed=changed, release=module.params["release"], phases=done, current=live, diff=diff)
 
 
 if __name__ == "__main__":

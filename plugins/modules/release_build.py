@@ -142,6 +142,7 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.slipway.laravel.plugins.module_utils._artisan import error_text
 from ansible_collections.slipway.laravel.plugins.module_utils._layout import MANIFEST, Layout, write_atomic
 
 
@@ -154,8 +155,9 @@ class Build:
         self.layout = Layout(self.params["root"])
         self.mirror = os.path.join(self.layout.private_dir, "repository.git")
         self.steps: dict[str, float] = {}
-        # A user name and password in an address, https://user:password@host/...
-        self.shown = re.sub(r"(?<=://)[^/@]*@", "", self.params["repository"])
+        self.started = time.time()
+        # What stands before the @ of a web address is a password or a token.
+        self.shown = re.sub(r"^(https?://)[^/@]*@", r"\1", self.params["repository"])
         ssh = ["ssh", "-o BatchMode=yes", "-o StrictHostKeyChecking=yes", "-o ConnectTimeout=15"]
         if self.params["ssh_key"]:
             ssh.append(f"-i '{self.params['ssh_key']}' -o IdentitiesOnly=yes")
@@ -173,7 +175,10 @@ class Build:
         }
 
     def fail(self, message: str, **details: Any) -> None:
-        self.module.fail_json(msg=message, **details)
+        message = message.replace(self.params["repository"], self.shown)
+        seconds = round(time.time() - self.started, 3)
+        phase = {"phase": "build", "seconds": seconds, "changed": False, "error": message}
+        self.module.fail_json(msg=message, phases=[phase], **details)
 
     def run(self, step: str, argv: list[str], cwd: str | None = None) -> str:
         """Run a command of a step; its time counts for the step."""
@@ -186,9 +191,8 @@ class Build:
             self.fail(f"build: {step} needs {argv[0]}, which cannot be run on this host ({exc}); install it there")
         self.steps[step] = round(self.steps.get(step, 0) + time.monotonic() - started, 3)
         if rc != 0:
-            told = [line.strip() for line in (out + "\n" + err).splitlines() if line.strip()]
-            shown = "; ".join(told[-3:]).replace(self.params["repository"], self.shown)
-            self.fail(f"build: {step} failed, {os.path.basename(argv[0])} exited {rc}: {shown}", rc=rc, stderr=err[-4000:])
+            told = error_text(out, err)
+            self.fail(f"build: {step} failed, {os.path.basename(argv[0])} exited {rc}: {told}", rc=rc, stderr=err[-4000:])
         return str(out)
 
     def git(self, *arguments: str) -> tuple[int, str, str]:
@@ -204,7 +208,7 @@ class Build:
         # git adds general advice below the reason.
         reason = next((line for line in lines if not line.startswith("Warning:")), "git said nothing")
         self.fail(
-            f"repository {self.shown} cannot be read from this host: {reason.replace(self.params['repository'], self.shown)}; "
+            f"repository {self.shown} cannot be read from this host: {reason}; "
             f"check release_repository, release_deploy_key and release_known_hosts"
         )
 
@@ -325,7 +329,6 @@ def main() -> None:
         supports_check_mode=True,
     )
     os.umask(0o022)
-    started = time.time()
     build = Build(module)
     if module.params["run"]:
         build.layout.holds_lock(module.params["run"])
@@ -334,14 +337,14 @@ def main() -> None:
     else:
         build.fetch()
         commit = build.resolve()
-    release = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(started)) + "-" + commit[:8]
+    release = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(build.started)) + "-" + commit[:8]
     up_to_date = commit == module.params["live_commit"] and not module.params["force"]
     result: dict[str, Any] = {"release": release, "commit": commit, "up_to_date": up_to_date}
     if not up_to_date and not module.check_mode:
         result.update(build.make(release, commit))
         result.update(commits=build.commits(commit), steps=build.steps)
     evidence = {key: result[key] for key in ("commit", "sha256", "size", "commits", "steps") if key in result}
-    phase = {"phase": "build", "seconds": round(time.time() - started, 3), "changed": not up_to_date, **evidence}
+    phase = {"phase": "build", "seconds": round(time.time() - build.started, 3), "changed": not up_to_date, **evidence}
     module.exit_json(changed=not up_to_date, version=module.params["version"], phases=[phase], **result)
 
 

@@ -145,7 +145,7 @@ def _summary(phase: dict[str, Any]) -> str:
         return f"live: {phase.get('current') or 'none'}"
     if name == "build":
         return ", ".join(f"{step} {seconds} s" for step, seconds in phase.get("steps", {}).items()) or "nothing to build"
-    if name == "stage":
+    if name in ("stage", "probe"):
         return str(phase.get("probe", ""))
     if name == "migrate":
         return f"{len(phase.get('migrations', []))} applied"
