@@ -50,7 +50,9 @@ class Play:
 
     @property
     def errors(self) -> str:
-        return "\n".join(re.findall(r"^(?:\[ERROR\]|fatal:|ERROR!).*(?:\n(?! *$|TASK|PLAY).*)*", self.output, re.MULTILINE))
+        return "\n".join(
+            re.findall(r"^(?:\[ERROR\]|fatal:|ERROR!).*(?:\n(?! *$|TASK|PLAY).*)*", self.output, re.MULTILINE)
+        )
 
 
 @dataclasses.dataclass
@@ -73,6 +75,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
+def records() -> Path:
+    """Where releases of this run of Molecule leave their records."""
+    return RECORDS
+
+
+@pytest.fixture(scope="session")
 def play() -> Callable[..., Play]:
     def run(playbook: str, *arguments: str, **extra: str) -> Play:
         argv = ["ansible-playbook", playbook, "-i", os.environ["MOLECULE_INVENTORY_FILE"], *arguments]
@@ -81,7 +89,14 @@ def play() -> Callable[..., Play]:
         env = {name: value for name, value in os.environ.items() if name != "ANSIBLE_CONFIG"}
         env |= {"SLIPWAY_RECORDS_DIR": str(RECORDS), "ANSIBLE_NOCOLOR": "true", "ANSIBLE_INJECT_FACT_VARS": "false"}
         done = subprocess.run(
-            argv, cwd=ROOT, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600, check=False
+            argv,
+            cwd=ROOT,
+            env=env,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=600,
+            check=False,
         )
         print(f"$ {' '.join(argv)}\n{done.stdout}")
         return Play(done.returncode, done.stdout)
@@ -97,7 +112,12 @@ def http(host: Host) -> Callable[..., Answer]:
         sent = {"Accept": "application/json", **(headers or {})}
         if post is not None:
             sent["Content-Type"] = "application/json"
-        what = ["GET" if post is None else "POST", f"http://127.0.0.1{path}", sent, None if post is None else json.dumps(post)]
+        what = [
+            "GET" if post is None else "POST",
+            f"http://127.0.0.1{path}",
+            sent,
+            None if post is None else json.dumps(post),
+        ]
         done = host.run("python3 -c %s %s", REQUEST, json.dumps(what))
         assert done.rc == 0, done.stderr
         return Answer(*json.loads(done.stdout))
