@@ -7,7 +7,7 @@ import contextlib
 import shutil
 import sys
 
-from . import engine, hosts, images
+from . import engine, hosts, images, local
 from .common import STATE, LabError, lock, say
 
 
@@ -104,3 +104,15 @@ def print_env() -> None:
         if tag := images.known(name):
             print(f"SLIPWAY_{name.upper()}_IMAGE={tag}")
     print(f"SLIPWAY_CGROUP={engine.cgroup_mount()}")
+
+
+def local_entry(argv: list[str]) -> int:
+    """Command line of lab/local."""
+    top = argparse.ArgumentParser(prog="lab/local", description="The embedded site of this checkout, in .demo.")
+    top.add_argument("command", choices=["prepare", "start", "stop", "status", "clean"])
+    command = top.parse_args(argv).command
+    if command == "status":
+        return local.status()
+    with lock():
+        {"prepare": local.prepare, "start": local.start, "stop": local.stop, "clean": local.clean}[command]()
+    return 0
