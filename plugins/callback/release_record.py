@@ -10,11 +10,14 @@ type: notification
 short_description: Keep a record of every release
 version_added: 0.1.0
 description:
-  - Writes one JSON-lines file for each release or rollback on the controller, while it happens, and a Markdown report at
+  - Writes one JSON-lines file for each release or rollback on the controller, while it happens, and a Markdown report
+    at
     its end. Each line is bound to the line before by its hash, so that a later change shows.
-  - The record holds who released what, when and onto which hosts, each phase with its evidence, failures, and the outcome,
+  - The record holds who released what, when and onto which hosts, each phase with its evidence, failures, and the
+    outcome,
     which is one of V(success), V(rolled back), V(reverted), V(aborted) (before anything was live) or V(partial).
-  - A run that found nothing to do, and a run in check mode, leave no record. Playbooks without a release are left alone.
+  - A run that found nothing to do, and a run in check mode, leave no record. Playbooks without a release are left
+    alone.
   - It never stops or changes a run; when it cannot write, it warns once.
 author:
   - The slipway.laravel authors (@slipway)
@@ -79,7 +82,7 @@ def outcome_of(phases: list[dict[str, Any]], failed: bool) -> str:
     return "rolled back" if switched else "unchanged"
 
 
-class CallbackModule(CallbackBase):
+class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships no types
     """Writes the record of a release."""
 
     CALLBACK_VERSION = 2.0
@@ -91,7 +94,8 @@ class CallbackModule(CallbackBase):
     def __init__(self) -> None:
         super().__init__()
         self._playbook = ""
-        self._play: Play | None = None
+        self._version = ""
+        self._hosts: list[str] = []
         self._record: RecordFile | None = None
         self._started = self._task_started = 0.0
         self._phases: list[dict[str, Any]] = []
@@ -135,26 +139,18 @@ class CallbackModule(CallbackBase):
         except OSError as exc:
             self._give_up(exc)
             return
-        assert self._play is not None
-        variables = self._play.get_variable_manager()
         self._append(
             "run",
             {
                 "playbook": self._playbook,
-                "version": str(variables.extra_vars.get("release_version", "")),
+                "version": self._version,
                 "inventory": os.path.basename(self._directory),
-                "hosts": [host.name for host in self._hosts()],
+                "hosts": self._hosts,
                 "user": getpass.getuser(),
                 "controller": socket.gethostname(),
                 "ansible_core": ansible_version,
             },
         )
-
-    def _hosts(self) -> list[Any]:
-        assert self._play is not None
-        inventory = self._play.get_variable_manager()._inventory  # no public way to the inventory from a callback
-        hosts: list[Any] = inventory.get_hosts(self._play.hosts)
-        return hosts
 
     # What happens in the run
 
@@ -162,7 +158,11 @@ class CallbackModule(CallbackBase):
         self._playbook = os.path.basename(playbook._file_name)
 
     def v2_playbook_on_play_start(self, play: Play) -> None:
-        self._play = play
+        variables = play.get_variable_manager()
+        # Extra variables may be secrets: of them only the version is taken.
+        self._version = str(variables.extra_vars.get("release_version", ""))
+        # There is no public way from a callback to the inventory.
+        self._hosts = [host.name for host in variables._inventory.get_hosts(play.hosts)]
 
     def v2_playbook_on_task_start(self, task: Task, is_conditional: bool) -> None:
         if self._record is None and task.action in RELEASE_ACTIONS and not context.CLIARGS.get("check"):

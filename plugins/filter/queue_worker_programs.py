@@ -81,7 +81,8 @@ def program(worker: Mapping[str, Any], app: str, directory: str, user: str, php:
         raise AnsibleFilterError(f"queue worker {worker['name']} has unknown keys: {', '.join(unknown)}")
     value = {**DEFAULTS, **worker}
     flags = " ".join(
-        f"--{flag.replace('_', '-')}={value[flag]}" for flag in ("queue", "tries", "timeout", "sleep", "memory", "max_time")
+        f"--{flag.replace('_', '-')}={value[flag]}"
+        for flag in ("queue", "tries", "timeout", "sleep", "memory", "max_time")
     )
     return {
         "name": f"{app}-queue-{value['name']}",

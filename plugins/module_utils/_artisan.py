@@ -117,8 +117,11 @@ MIGRATION_COMMANDS = frozenset(
 )
 
 READ_ONLY = frozenset(
-    "about channel:list config:show db:monitor db:show db:table env event:list help inspire list migrate:status "
-    "model:show queue:failed queue:monitor route:list schedule:list --version -V --help -h".split()
+    (
+        *("about", "channel:list", "config:show", "db:monitor", "db:show", "db:table", "env", "event:list", "help"),
+        *("list", "migrate:status", "model:show", "queue:failed", "queue:monitor", "route:list", "schedule:list"),
+        *("--help", "--version", "-V", "-h"),
+    )
 )
 
 # serialize() of a closure holds spl_object_hash(), which differs in each process.
@@ -138,8 +141,8 @@ class ArtisanError(Exception):
 def error_text(stdout: str, stderr: str) -> str:
     """Return what a failed command says was wrong, as one line.
 
-    The console names an exception as ``In web.php line 14:`` and puts its message below; where there is no such line the
-    last lines that say something are taken.
+    The console names an exception as ``In web.php line 14:`` and puts its message below; where there is no such line
+    the last lines that say something are taken.
     """
     told = []
     for stream in (stderr, stdout):

@@ -27,10 +27,10 @@ class Response:
     """The answer of one request: status, headers (lower-case names), body, and what PHP wrote to its error stream."""
 
     def __init__(self, stdout: bytes, stderr: bytes) -> None:
-        head, dummy, body = stdout.partition(b"\r\n\r\n")
+        head, _separator, body = stdout.partition(b"\r\n\r\n")
         self.headers: dict[str, str] = {}
         for line in head.decode("utf-8", "replace").splitlines():
-            name, dummy, value = line.partition(":")
+            name, _colon, value = line.partition(":")
             self.headers[name.strip().lower()] = value.strip()
         # CGI leaves the status out when it is 200.
         self.status = int(self.headers.get("status", "200").split()[0])

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The directories of one application on one host: releases, shared files, state and the lock.
 
-Private to this collection. The layout is that of Capistrano and Deployer (``current``, ``releases/``, ``shared/``), with
-our own files in ``.slipway/``:
+Private to this collection. The layout is that of Capistrano and Deployer (``current``, ``releases/``, ``shared/``),
+with our own files in ``.slipway/``:
 
 - ``lock``: JSON, made with O_EXCL; who releases at the moment. Its mtime is the heartbeat.
 - ``state.json``: the releases that have been live, oldest first; order comes from here, never from file times.

@@ -16,7 +16,7 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.slipway.laravel.plugins.module_utils import _fastcgi, _probe
+from ansible_collections.slipway.laravel.plugins.module_utils import _fastcgi, _preflight, _probe
 from ansible_collections.slipway.laravel.plugins.module_utils._artisan import Artisan, ArtisanError, fingerprint
 from ansible_collections.slipway.laravel.plugins.module_utils._layout import (
     MANIFEST,
@@ -63,10 +63,12 @@ class Phases:
 
         :raises PhaseError: it failed
         """
-        if phase not in ("preflight", "revert") and not self.module.check_mode:
-            # A heartbeat with each phase; a lock that was taken over means that somebody else is at work.
-            if not self.layout.holds_lock(self.params["run"]):
-                raise PhaseError(f"{self.layout.lock_path} is not held by run {self.params['run']} any more; nothing was done")
+        # A heartbeat with each phase; a lock that was taken over means that somebody else is at work.
+        needs_lock = phase not in ("preflight", "revert") and not self.module.check_mode
+        if needs_lock and not self.layout.holds_lock(self.params["run"]):
+            raise PhaseError(
+                f"{self.layout.lock_path} is not held by run {self.params['run']} any more; nothing was done"
+            )
         method = getattr(self, phase)
         try:
             evidence: dict[str, Any] = method()
@@ -83,13 +85,11 @@ class Phases:
 
     def preflight(self) -> dict[str, Any]:
         """Look for everything that would stop this release, name it all at once, and take the lock."""
-        problems = self.layout.problems()
-        if problems:
-            raise PhaseError("; ".join(problems))
-        problems = [*self._space_problems(), *self._runtime_problems(), *self._environment_problems()]
+        problems = _preflight.problems(self.module, self.layout, self.environment)
         if problems:
             listed = "\n".join(f"- {problem}" for problem in problems)
-            raise PhaseError(f"not ready for a release, nothing was changed:\n{listed}" if problems[1:] else problems[0])
+            text = f"not ready for a release, nothing was changed:\n{listed}" if problems[1:] else problems[0]
+            raise PhaseError(text)
         taken_from = None
         if not self.module.check_mode:
             params = self.params
@@ -114,45 +114,6 @@ class Phases:
             return os.stat(shared).st_mtime > os.stat(cached).st_mtime
         except FileNotFoundError:
             return False
-
-    def _space_problems(self) -> list[str]:
-        current = self.layout.current()
-        needed = self.params["min_free_mb"] * 1024 * 1024
-        if current and os.path.isdir(self.layout.release_path(current)):
-            rc, out, dummy = self.module.run_command(["du", "-sk", self.layout.release_path(current)])
-            needed = max(needed, 2 * 1024 * int(out.split()[0])) if rc == 0 else needed
-        free = shutil.disk_usage(self.layout.root).free
-        if free >= needed:
-            return []
-        return [
-            f"{self.layout.root} has {free // 2**20} MiB free, two releases need {needed // 2**20} MiB; "
-            f"free space, or lower release_keep"
-        ]
-
-    def _runtime_problems(self) -> list[str]:
-        problems = []
-        try:
-            self.module.run_command([self.params["php"], "-v"], environ_update=self.environment, handle_exceptions=False)
-        except OSError as exc:
-            problems.append(f"{self.params['php']} cannot be run: {exc}; install PHP, or correct release_php")
-        address = self.params["fpm_socket"]
-        if address.startswith("/") and not os.path.exists(address):
-            problems.append(f"PHP-FPM has no socket {address}; start PHP-FPM, or correct release_fpm_socket")
-        return problems
-
-    def _environment_problems(self) -> list[str]:
-        path = os.path.join(self.layout.shared_dir, ".env")
-        try:
-            with open(path, encoding="utf-8") as handle:
-                env = _probe.parse_dotenv(handle.read())
-        except FileNotFoundError:
-            return [f"{path} does not exist; put the application's environment into laravel_env and run the site playbook"]
-        problems = [f"{name} is empty in {path}; set it in laravel_env" for name in ("APP_KEY", "APP_ENV") if not env.get(name)]
-        php = self.params["php"]
-        if shutil.which(php, path=self.environment.get("PATH")):
-            problems.append(_probe.database_problem(self.module, php, env, self.environment) or "")
-        problems.append(_probe.redis_problem(env) or "")
-        return [problem for problem in problems if problem]
 
     # stage
 
@@ -229,7 +190,9 @@ class Phases:
         if not os.path.lexists(shared):
             if not is_kind(own):
                 if is_kind is os.path.isfile:
-                    raise PhaseError(f"{shared} does not exist and the release brings none; create it, or correct shared_files")
+                    raise PhaseError(
+                        f"{shared} does not exist and the release brings none; create it, or correct shared_files"
+                    )
                 os.makedirs(own)
             os.makedirs(os.path.dirname(shared), exist_ok=True)
             os.rename(own, shared)
@@ -279,7 +242,9 @@ class Phases:
             return f"PHP-FPM answered {uri}"
         status = self._artisan(path).request(uri)
         if not 200 <= status < 300:
-            raise PhaseError(f"the application in {path} answered {uri} with {status}; see {self.layout.shared_dir}/storage/logs")
+            raise PhaseError(
+                f"the application in {path} answered {uri} with {status}; see {self.layout.shared_dir}/storage/logs"
+            )
         return f"the application answered {uri} with {status}"
 
     # switch, restart, verify
@@ -315,7 +280,9 @@ class Phases:
                 except ProcessLookupError:
                     continue
                 except PermissionError as exc:
-                    raise PhaseError(f"worker {worker['pid']} belongs to another user; run workers as the application's") from exc
+                    raise PhaseError(
+                        f"worker {worker['pid']} belongs to another user; run workers as the application's"
+                    ) from exc
         return stopped
 
     def _reload_fpm(self) -> str:

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Questions to the outside of a release: its services, PHP-FPM, the web server and the worker processes.
 
-Private to this collection. Every function returns evidence or a sentence that says what is wrong; none changes anything.
+Private to this collection. Every function returns evidence, or a sentence that says what is wrong; none changes
+anything.
 """
 
 from __future__ import annotations
@@ -121,7 +122,11 @@ def redis_problem(env: dict[str, str]) -> str | None:
         user, password, tls = url.username or None, url.password, url.scheme in ("rediss", "tls")
     else:
         host, port = env.get("REDIS_HOST", "127.0.0.1"), int(env.get("REDIS_PORT") or 6379)
-        user, password, tls = _null(env.get("REDIS_USERNAME")), _null(env.get("REDIS_PASSWORD")), host.startswith("tls://")
+        user, password, tls = (
+            _null(env.get("REDIS_USERNAME")),
+            _null(env.get("REDIS_PASSWORD")),
+            host.startswith("tls://"),
+        )
         host = host.rpartition("//")[2]
     commands = [["PING"]]
     if password:
@@ -155,7 +160,6 @@ def fpm_problem(address: str, release: str, uri: str, host: str) -> str | None:
         reason = response.stderr or " ".join(re.sub(r"<[^>]*>", " ", response.body).split())
         return f"through PHP-FPM {uri} of {release} answered {response.status}: {reason[:300] or 'an empty page'}"
     return None
-
 
 
 def http_get(url: str, host: str, timeout: float, verify: bool) -> tuple[int, dict[str, str], str]:

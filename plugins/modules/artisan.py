@@ -33,7 +33,8 @@ options:
   absent:
     description:
       - What to do with a command, or an option of it, that this application does not have.
-      - Laravel versions differ, for example C(migrate --isolated) came with Laravel 9 and C(reload) with 12; packages such
+      - Laravel versions differ, for example C(migrate --isolated) came with Laravel 9 and C(reload) with 12; packages
+        such
         as Horizon bring commands of their own. The application itself is asked.
     type: str
     choices:
@@ -46,7 +47,8 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     description:
-      - Commands that only read are run. For the commands whose state is known (caches, links, maintenance mode, migrations)
+      - Commands that only read are run. For the commands whose state is known (caches, links, maintenance mode,
+        migrations)
         the module predicts whether they would change something; all others are reported as a change.
     support: full
   diff_mode:
@@ -141,7 +143,17 @@ def absent_part(command: list[str], known: dict[str, set[str]]) -> str | None:
     if command[0] not in known:
         return command[0]
     # Options that every command has (--force is not one of them) are not in each definition.
-    common = {"--ansi", "--env", "--help", "--no-ansi", "--no-interaction", "--quiet", "--silent", "--verbose", "--version"}
+    common = {
+        "--ansi",
+        "--env",
+        "--help",
+        "--no-ansi",
+        "--no-interaction",
+        "--quiet",
+        "--silent",
+        "--verbose",
+        "--version",
+    }
     for word in command[1:]:
         option = word.partition("=")[0]
         if word.startswith("--") and word != "--" and option not in known[command[0]] | common:

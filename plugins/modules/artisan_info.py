@@ -10,7 +10,8 @@ module: artisan_info
 short_description: Tell the state of a Laravel application
 version_added: 0.1.0
 description:
-  - Boots a Laravel application once, in one PHP process, and returns its version, environment, caches, maintenance state,
+  - Boots a Laravel application once, in one PHP process, and returns its version, environment, caches, maintenance
+    state,
     migrations and queue.
   - Works on Laravel 8 to 13 alike, without C(artisan about), which came with Laravel 9.
   - A database or queue that cannot be reached is named in RV(application.errors) and is no failure; an application that

@@ -12,11 +12,14 @@ version_added: 0.1.0
 description:
   - Carries out one or several phases of a release, in the order given, on one host. Phases without a fleet-wide barrier
     between them share one run of the module.
-  - The layout below O(root) is that of Capistrano and Deployer, C(current), C(releases/) and C(shared/), so that a server
+  - The layout below O(root) is that of Capistrano and Deployer, C(current), C(releases/) and C(shared/), so that a
+    server
     released by those can be taken over.
   - C(preflight) names everything that would stop the release, then takes the lock. C(stage) unpacks the artifact, links
-    what is shared, builds the caches in the final path and lets the new release answer a health request while the old one
-    is live. C(probe) repeats that request, for a release that is only well after its migrations. C(switch) makes it live by one atomic rename. C(restart) ends workers of other releases gracefully and reloads
+    what is shared, builds the caches in the final path and lets the new release answer a health request while the old
+    one
+    is live. C(probe) repeats that request, for a release that is only well after its migrations. C(switch) makes it
+    live by one atomic rename. C(restart) ends workers of other releases gracefully and reloads
     PHP-FPM where needed. C(verify) shows that the web server, PHP-FPM and each worker run the release. C(revert) goes
     back. C(finish) removes old releases and gives the lock back.
   - Every phase but C(preflight) and C(revert) fails when O(run) does not hold the lock.
@@ -82,7 +85,8 @@ options:
     default: [.env]
   assets_dir:
     description:
-      - Directory of built, hashed assets. Those of the live release are kept in the new one for one release, for pages that
+      - Directory of built, hashed assets. Those of the live release are kept in the new one for one release, for pages
+        that
         browsers loaded before the switch. Empty to leave that out.
     type: str
     default: public/build
@@ -94,7 +98,8 @@ options:
     default: [["config:cache"], ["route:cache"], ["view:cache"], ["event:cache"]]
   restart_commands:
     description:
-      - Commands, each as a list of words, that C(restart) runs after the old workers were asked to end. They have to make
+      - Commands, each as a list of words, that C(restart) runs after the old workers were asked to end. They have to
+        make
         sure that workers run, for example C(supervisorctl start).
     type: list
     elements: list
@@ -152,7 +157,8 @@ options:
     default: 60
   keep:
     description:
-      - Number of releases to keep. The live one, the one a rollback would go to and those with running processes are kept
+      - Number of releases to keep. The live one, the one a rollback would go to and those with running processes are
+        kept
         in any case.
     type: int
     default: 5
@@ -176,7 +182,8 @@ extends_documentation_fragment:
   - slipway.laravel.laravel.php
 attributes:
   check_mode:
-    description: C(preflight) looks at everything and takes no lock; the other phases say whether they would change something.
+    description: C(preflight) looks at everything and takes no lock; the other phases say whether they would change
+      something.
     support: full
   diff_mode:
     description: Shows the release that C(current) points at, before and after.

@@ -10,7 +10,8 @@ module: release_build
 short_description: Build the artifact of a Laravel release
 version_added: 0.1.0
 description:
-  - Resolves a version to one commit, exports that commit, installs its Composer packages, builds its front end with npm,
+  - Resolves a version to one commit, exports that commit, installs its Composer packages, builds its front end with
+    npm,
     and packs the result as one compressed tar with a checksum.
   - Runs on one host of a release; the other hosts get the artifact. Needs C(git), and C(composer) and C(npm) where the
     application has a C(composer.json) or a C(package.json).
@@ -36,7 +37,8 @@ options:
     required: true
   ssh_key:
     description:
-      - File on the host with the private key for the repository. Without it SSH uses what the user has (agent, own keys).
+      - File on the host with the private key for the repository. Without it SSH uses what the user has (agent, own
+        keys).
     type: path
   known_hosts:
     description:
@@ -134,180 +136,30 @@ phases:
   elements: dict
 """
 
-import json
 import os
-import re
-import shutil
 import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slipway.laravel.plugins.module_utils._artisan import error_text
-from ansible_collections.slipway.laravel.plugins.module_utils._layout import MANIFEST, Layout, write_atomic
+from ansible_collections.slipway.laravel.plugins.module_utils._build import Build, BuildError
 
 
-class Build:
-    """One build; every command failure ends the module with a message that names the step."""
-
-    def __init__(self, module: AnsibleModule) -> None:
-        self.module = module
-        self.params = module.params
-        self.layout = Layout(self.params["root"])
-        self.mirror = os.path.join(self.layout.private_dir, "repository.git")
-        self.steps: dict[str, float] = {}
-        self.started = time.time()
-        # What stands before the @ of a web address is a password or a token.
-        self.shown = re.sub(r"^(https?://)[^/@]*@", r"\1", self.params["repository"])
-        ssh = ["ssh", "-o BatchMode=yes", "-o StrictHostKeyChecking=yes", "-o ConnectTimeout=15"]
-        if self.params["ssh_key"]:
-            ssh.append(f"-i '{self.params['ssh_key']}' -o IdentitiesOnly=yes")
-        if self.params["known_hosts"]:
-            ssh.append(f"-o UserKnownHostsFile='{self.params['known_hosts']}'")
-        self.environment = {
-            "LC_ALL": "C.UTF-8",
-            **{key: str(value) for key, value in self.params["environment"].items()},
-            "GIT_SSH_COMMAND": " ".join(ssh),
-            "GIT_TERMINAL_PROMPT": "0",
-            # The address by environment: a command line is visible to every user of the host.
-            "GIT_CONFIG_COUNT": "1",
-            "GIT_CONFIG_KEY_0": "remote.origin.url",
-            "GIT_CONFIG_VALUE_0": self.params["repository"],
-        }
-
-    def fail(self, message: str, **details: Any) -> None:
-        message = message.replace(self.params["repository"], self.shown)
-        seconds = round(time.time() - self.started, 3)
-        phase = {"phase": "build", "seconds": seconds, "changed": False, "error": message}
-        self.module.fail_json(msg=message, phases=[phase], **details)
-
-    def run(self, step: str, argv: list[str], cwd: str | None = None) -> str:
-        """Run a command of a step; its time counts for the step."""
-        started = time.monotonic()
-        try:
-            rc, out, err = self.module.run_command(
-                argv, cwd=cwd, environ_update=self.environment, handle_exceptions=False
-            )
-        except OSError as exc:
-            self.fail(f"build: {step} needs {argv[0]}, which cannot be run on this host ({exc}); install it there")
-        self.steps[step] = round(self.steps.get(step, 0) + time.monotonic() - started, 3)
-        if rc != 0:
-            told = error_text(out, err)
-            self.fail(f"build: {step} failed, {os.path.basename(argv[0])} exited {rc}: {told}", rc=rc, stderr=err[-4000:])
-        return str(out)
-
-    def git(self, *arguments: str) -> tuple[int, str, str]:
-        argv = ["git", f"--git-dir={self.mirror}", *arguments]
-        try:
-            rc, out, err = self.module.run_command(argv, environ_update=self.environment, handle_exceptions=False)
-        except OSError as exc:
-            self.fail(f"build: git cannot be run on this host ({exc}); install it there")
-        return rc, out.strip(), err.strip()
-
-    def unreachable(self, error: str) -> None:
-        lines = [line for line in error.splitlines() if line.strip()]
-        # git adds general advice below the reason.
-        reason = next((line for line in lines if not line.startswith("Warning:")), "git said nothing")
-        self.fail(
-            f"repository {self.shown} cannot be read from this host: {reason}; "
-            f"check release_repository, release_deploy_key and release_known_hosts"
-        )
-
-    def unknown(self, tags: list[str]) -> None:
-        hint = f"its newest tags are {', '.join(tags[:5])}" if tags else "it has no tags"
-        self.fail(f"{self.params['version']} is no tag, branch or commit of {self.shown}; {hint}")
-
-    def fetch(self) -> None:
-        started = time.monotonic()
-        if not os.path.isdir(self.mirror):
-            self.run("fetch", ["git", "init", "--quiet", "--bare", self.mirror])
-        refs = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
-        rc, dummy, err = self.git("fetch", "--quiet", "--prune", "--no-write-fetch-head", "origin", *refs)
-        if rc != 0:
-            self.unreachable(err)
-        self.steps["fetch"] = round(time.monotonic() - started, 3)
-
-    def resolve(self) -> str:
-        """Return the commit of the version from the fetched repository."""
-        version = self.params["version"]
-        names = [f"refs/tags/{version}", f"refs/heads/{version}"]
-        if re.fullmatch(r"[0-9a-fA-F]{7,40}", version):
-            names.append(version)
-        for name in names:
-            rc, out, dummy = self.git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
-            if rc == 0:
-                return out
-        self.unknown(self.git("tag", "--sort=-version:refname")[1].split())
-        raise AssertionError("fail_json does not return")
-
-    def resolve_remote(self) -> str:
-        """Return the commit of the version by asking the repository, changing nothing (for check mode)."""
-        rc, out, err = self.module.run_command(["git", "ls-remote", "origin"], environ_update=self.environment, cwd="/")
-        if rc != 0:
-            self.unreachable(err.strip())
-        refs = {name: commit for commit, name in (line.split("\t") for line in out.splitlines())}
-        version = self.params["version"]
-        for name in (f"refs/tags/{version}^{{}}", f"refs/tags/{version}", f"refs/heads/{version}"):
-            if name in refs:
-                return refs[name]
-        if re.fullmatch(r"[0-9a-fA-F]{7,40}", version):
-            return next((commit for commit in refs.values() if commit.startswith(version.lower())), version.lower())
-        self.unknown([name[len("refs/tags/") :] for name in reversed(list(refs)) if re.match(r"refs/tags/[^^]+$", name)])
-        raise AssertionError("fail_json does not return")
-
-    def make(self, release: str, commit: str) -> dict[str, Any]:
-        """Build the tree of a commit and pack it."""
-        work = os.path.join(self.layout.private_dir, "build", release)
-        tree = os.path.join(work, "tree")
-        os.makedirs(tree)
-        try:
-            self.run("export", ["git", f"--git-dir={self.mirror}", "archive", f"--output={work}/tree.tar", commit])
-            self.run("export", ["tar", "-xf", f"{work}/tree.tar", "-C", tree])
-            self.install(tree)
-            committed_at = self.git("show", "--no-patch", "--format=%ct", commit)[1]
-            # What is known of the commit, and nothing of this run: the same commit gives the same artifact.
-            manifest = {"version": self.params["version"], "commit": commit, "committed_at": int(committed_at)}
-            write_atomic(os.path.join(tree, MANIFEST), json.dumps(manifest, indent=1) + "\n")
-            write_atomic(os.path.join(tree, "REVISION"), commit + "\n")
-            return {**self.pack(tree, work, release, committed_at), "manifest": manifest}
-        finally:
-            shutil.rmtree(work)
-
-    def install(self, tree: str) -> None:
-        if os.path.isfile(os.path.join(tree, "composer.json")):
-            if not os.path.isfile(os.path.join(tree, "composer.lock")):
-                self.fail("build: the commit has no composer.lock; commit it, so that every build installs the same packages")
-            flags = ["--no-dev", "--optimize-autoloader", "--prefer-dist", "--no-interaction", "--no-progress", "--no-ansi"]
-            self.run("composer", [self.params["composer"], "install", *flags], cwd=tree)
-        package = os.path.join(tree, "package.json")
-        if not os.path.isfile(package):
-            return
-        with open(package, encoding="utf-8") as handle:
-            scripts = json.load(handle).get("scripts", {})
-        if self.params["npm_script"] not in scripts:
-            return
-        if not os.path.isfile(os.path.join(tree, "package-lock.json")):
-            self.fail("build: the commit has no package-lock.json; commit it, so that every build installs the same packages")
-        self.run("npm", [self.params["npm"], "ci", "--no-audit", "--no-fund"], cwd=tree)
-        self.run("npm", [self.params["npm"], "run", self.params["npm_script"]], cwd=tree)
-        shutil.rmtree(os.path.join(tree, "node_modules"))
-
-    def pack(self, tree: str, work: str, release: str, mtime: str) -> dict[str, Any]:
-        artifacts = os.path.join(self.layout.private_dir, "artifacts")
-        os.makedirs(artifacts, exist_ok=True)
-        path = os.path.join(artifacts, f"{release}.tar.gz")
-        # Order, times and owners fixed, so that equal trees give equal bytes (reproducible-builds.org/docs/archives).
-        fixed = ["--sort=name", f"--mtime=@{mtime}", "--owner=0", "--group=0", "--numeric-owner", "--format=gnu"]
-        packed = os.path.join(work, "artifact")
-        self.run("pack", ["tar", *fixed, "--use-compress-program=gzip -n", "-cf", packed, "-C", tree, "."])
-        os.replace(packed, path)
-        return {"artifact": path, "sha256": self.module.sha256(path), "size": os.stat(path).st_size}
-
-    def commits(self, commit: str) -> list[str]:
-        live = self.params["live_commit"]
-        if not live:
-            return []
-        rc, out, dummy = self.git("log", "--max-count=50", "--format=%h %s", f"{live}..{commit}", "--")
-        return out.splitlines() if rc == 0 else []
+def carry_out(module: AnsibleModule, build: Build) -> dict[str, Any]:
+    """Resolve the version, and build it unless it is live already."""
+    if module.params["run"]:
+        build.layout.holds_lock(module.params["run"])
+    if module.check_mode:
+        commit = build.resolve_remote()
+    else:
+        build.fetch()
+        commit = build.resolve()
+    release = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(build.started)) + "-" + commit[:8]
+    up_to_date = commit == module.params["live_commit"] and not module.params["force"]
+    result: dict[str, Any] = {"release": release, "commit": commit, "up_to_date": up_to_date}
+    if not up_to_date and not module.check_mode:
+        result.update(build.make(release, commit))
+        result.update(commits=build.commits(commit), steps=build.steps)
+    return result
 
 
 def main() -> None:
@@ -330,22 +182,15 @@ def main() -> None:
     )
     os.umask(0o022)
     build = Build(module)
-    if module.params["run"]:
-        build.layout.holds_lock(module.params["run"])
-    if module.check_mode:
-        commit = build.resolve_remote()
-    else:
-        build.fetch()
-        commit = build.resolve()
-    release = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(build.started)) + "-" + commit[:8]
-    up_to_date = commit == module.params["live_commit"] and not module.params["force"]
-    result: dict[str, Any] = {"release": release, "commit": commit, "up_to_date": up_to_date}
-    if not up_to_date and not module.check_mode:
-        result.update(build.make(release, commit))
-        result.update(commits=build.commits(commit), steps=build.steps)
-    evidence = {key: result[key] for key in ("commit", "sha256", "size", "commits", "steps") if key in result}
-    phase = {"phase": "build", "seconds": round(time.time() - build.started, 3), "changed": not up_to_date, **evidence}
-    module.exit_json(changed=not up_to_date, version=module.params["version"], phases=[phase], **result)
+    try:
+        result = carry_out(module, build)
+    except BuildError as exc:
+        phase = {"phase": "build", "seconds": build.seconds(), "changed": False, "error": str(exc)}
+        module.fail_json(msg=str(exc), phases=[phase], **exc.details)
+    changed = not result["up_to_date"]
+    built: dict[str, Any] = {"phase": "build", "seconds": build.seconds(), "changed": changed}
+    built.update({key: result[key] for key in ("commit", "sha256", "size", "commits", "steps") if key in result})
+    module.exit_json(changed=changed, version=module.params["version"], phases=[built], **result)
 
 
 if __name__ == "__main__":

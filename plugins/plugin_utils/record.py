@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 FIRST = "0" * 64
@@ -27,7 +27,7 @@ def entry_hash(entry: dict[str, Any]) -> str:
 
 def now() -> str:
     """Return the time as records write it."""
-    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 class RecordFile:
@@ -144,7 +144,9 @@ def _summary(phase: dict[str, Any]) -> str:
     if name == "preflight":
         return f"live: {phase.get('current') or 'none'}"
     if name == "build":
-        return ", ".join(f"{step} {seconds} s" for step, seconds in phase.get("steps", {}).items()) or "nothing to build"
+        return (
+            ", ".join(f"{step} {seconds} s" for step, seconds in phase.get("steps", {}).items()) or "nothing to build"
+        )
     if name in ("stage", "probe"):
         return str(phase.get("probe", ""))
     if name == "migrate":
@@ -152,7 +154,8 @@ def _summary(phase: dict[str, Any]) -> str:
     if name == "switch":
         return f"from {phase.get('previous') or 'none'}"
     if name == "restart":
-        return f"{len(phase.get('stopped', []))} workers ended" + (phase.get("fpm_reloaded") and ", PHP-FPM reloaded" or "")
+        reloaded = f", PHP-FPM reloaded: {phase['fpm_reloaded']}" if phase.get("fpm_reloaded") else ""
+        return f"{len(phase.get('stopped', []))} workers ended{reloaded}"
     if name == "verify":
         return ", ".join([*([phase["url"]] if phase.get("url") else []), *phase.get("workers", [])])
     if name == "revert":
