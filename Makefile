@@ -46,7 +46,7 @@ molecule: setup ## Molecule: S=default picks the scenario, D=debian12 one distri
 
 .PHONY: bench
 bench: setup ## Seconds per phase and module runs per host of a release on the demo's hosts
-	@tests/bench/release
+	@tests/bench/release.py
 
 .PHONY: format
 format: setup ## Format the Python files

@@ -20,7 +20,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run(playbook: str, inventory: str, work: Path, *arguments: str) -> tuple[float, collections.Counter[tuple[str, str]]]:
+def run(
+    playbook: str, inventory: str, work: Path, *arguments: str
+) -> tuple[float, collections.Counter[tuple[str, str]]]:
     counts = work / "counts"
     counts.write_text("")
     env = {
@@ -40,7 +42,9 @@ def run(playbook: str, inventory: str, work: Path, *arguments: str) -> tuple[flo
     if done.returncode:
         sys.exit(f"{' '.join(argv)} exited {done.returncode}\n{done.stdout[-4000:]}")
     lines = [line.split() for line in counts.read_text().splitlines()]
-    return seconds, collections.Counter((host, re.sub(r"^ansible\.(builtin|legacy)\.", "", name)) for host, name in lines)
+    return seconds, collections.Counter(
+        (host, re.sub(r"^ansible\.(builtin|legacy)\.", "", name)) for host, name in lines
+    )
 
 
 def phases(work: Path) -> list[tuple[str, str, float]]:
