@@ -29,6 +29,18 @@ ini_set('display_errors', 'stderr');
 require getcwd() . '/vendor/autoload.php';
 $app = require getcwd() . '/bootstrap/app.php';
 $app->make(Illuminate\Contracts\Console\Kernel::class)->bootstrap();
+// An unreachable host must not cost the 30 seconds that each attempt takes by default.
+foreach (config('database.connections', []) as $name => $connection) {
+    if (in_array($connection['driver'] ?? '', ['mysql', 'mariadb', 'pgsql'], true)) {
+        $options = [PDO::ATTR_TIMEOUT => 3] + ($connection['options'] ?? []);
+        config(["database.connections.$name.options" => $options]);
+    }
+}
+foreach (config('database.redis', []) as $name => $connection) {
+    if (is_array($connection) && isset($connection['host'])) {
+        config(["database.redis.$name.timeout" => 3]);
+    }
+}
 $errors = [];
 $try = function ($name, $function) use (&$errors) {
     try {
@@ -61,7 +73,11 @@ $info = [
         return ['ran' => array_values($ran), 'pending' => array_values(array_diff($files, $ran))];
     }),
     'queue_size' => $try('queue', function () use ($app) { return $app->make('queue')->size(); }),
-    'failed_jobs' => $try('failed_jobs', function () use ($app) { return count($app->make('queue.failer')->all()); }),
+    'failed_jobs' => $try('failed_jobs', function () use ($app) {
+        $failer = $app->make('queue.failer');
+        // count() came with Laravel 10; all() loads every payload.
+        return method_exists($failer, 'count') ? $failer->count() : count($failer->all());
+    }),
 ];
 $info['errors'] = (object) $errors;
 echo "\nslipway:" . json_encode($info, JSON_INVALID_UTF8_SUBSTITUTE | JSON_UNESCAPED_SLASHES) . "\n";
