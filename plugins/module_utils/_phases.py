@@ -263,11 +263,13 @@ class Phases:
         """Let every worker of another release finish its job and end, and reload PHP-FPM where that is needed."""
         if self.module.check_mode:
             return {"changed": True}
+        before = {worker["pid"] for worker in _probe.workers(self.layout.root)}
         stopped = self._stop_old_workers()
         for command in self.params["restart_commands"]:
             self._command([str(word) for word in command])
         reloaded = self._reload_fpm()
-        return {"changed": bool(stopped or reloaded), "stopped": stopped, "fpm_reloaded": reloaded}
+        after = {worker["pid"] for worker in _probe.workers(self.layout.root)}
+        return {"changed": bool(before != after or reloaded), "stopped": stopped, "fpm_reloaded": reloaded}
 
     def _stop_old_workers(self) -> list[int]:
         stopped = []

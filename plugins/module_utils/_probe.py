@@ -150,6 +150,12 @@ def redis_problem(env: dict[str, str]) -> str | None:
     return None
 
 
+def _plain(html: str) -> str:
+    """Return the words of a page, without its styles and scripts."""
+    text = re.sub(r"(?is)<(style|script|head)\b.*?</\1>|<[^>]*>", " ", html)
+    return " ".join(text.split())
+
+
 def fpm_problem(address: str, release: str, uri: str, host: str) -> str | None:
     """Let PHP-FPM answer the health request from a release directory, live or not."""
     try:
@@ -157,7 +163,7 @@ def fpm_problem(address: str, release: str, uri: str, host: str) -> str | None:
     except _fastcgi.FastCGIError as exc:
         return str(exc)
     if not 200 <= response.status < 300:
-        reason = response.stderr or " ".join(re.sub(r"<[^>]*>", " ", response.body).split())
+        reason = response.stderr or _plain(response.body)
         return f"through PHP-FPM {uri} of {release} answered {response.status}: {reason[:300] or 'an empty page'}"
     return None
 
@@ -202,8 +208,7 @@ def http_problem(url: str, host: str, release: str, verify: bool = True) -> str 
         return f"{url} is served by release {served}, not by {release}"
     if not 200 <= status < 300:
         where = f" to {headers['location']}" if "location" in headers else ""
-        text = " ".join(re.sub(r"<[^>]*>", " ", body).split())[:200]
-        return f"{url} answered {status}{where}: {text or 'an empty page'}"
+        return f"{url} answered {status}{where}: {_plain(body)[:200] or 'an empty page'}"
     return None
 
 
