@@ -2,8 +2,8 @@
 @extends('layout')
 @section('title', 'Today')
 @section('content')
-    <h1>All in one place, shipped in one step</h1>
-    <p class="lead">A small logbook: notes go to the database, a worker handles each one, and a beat is written every minute.</p>
+    <h1>What happened today</h1>
+    <p class="lead">Notes go to the database, a worker handles each one, and the scheduler writes a beat every minute.</p>
 
     <section class="card hero">
         <div>
