@@ -59,7 +59,10 @@ def change(args: argparse.Namespace) -> None:
     if args.command == "images":
         if unknown := [name for name in args.names if name not in images.NAMES]:
             raise LabError(f"No image is called {unknown[0]!r}: there are {', '.join(images.NAMES)}.")
-        images.build(args.names or list(images.NAMES))
+        names = args.names or list(images.NAMES)
+        images.build(names)
+        for name in names:
+            say(f"Image {images.image_tag(name)} is there.")
     elif args.command == "up":
         engine.raise_inotify()
         hosts.up()

@@ -126,9 +126,7 @@ def entry(argv: list[str]) -> int:
 
 
 def run_docker(progress: Progress) -> None:
-    progress.step("Images")
-    images.build([host.image for host in hosts.demo_hosts()])
-    progress.step("Hosts")
+    progress.step("Images and hosts")
     hosts.up()
     inventory = Path("inventories/demo")
     progress.step("site.yml: provision the host")

@@ -47,6 +47,8 @@ def why_not() -> str:
         return ""
     if "permission denied" in (done.stdout + done.stderr).lower():
         return "This user may not use Docker: add it to the group docker and log in again, or run as root."
+    if address := os.environ.get("DOCKER_HOST"):
+        return f"Docker does not answer at {address}: start it there, or unset DOCKER_HOST."
     return (
         "The Docker Engine is not running: start it (systemctl start docker), or run `make demo` as root with "
         "SLIPWAY_INSTALL=1 to have it started."

@@ -11,6 +11,7 @@ import shutil
 import socket
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from . import images
 from .common import CHECKOUT, ROOT, STATE, LabError, run, say, wait_for, write_file
@@ -52,22 +53,40 @@ class Host:
     def container(self) -> str:
         return f"slipway-{CHECKOUT}-{self.name}"
 
+    @property
+    def disposable(self) -> bool:
+        """Whether nothing is lost when it is made anew."""
+        return self.image == images.GIT
+
 
 def distro() -> str:
-    value = os.environ.get("LAB_DISTRO", "debian13")
-    if value not in images.CODENAMES:
+    """The distribution of the demo's host: as asked, or as it already is."""
+    value = os.environ.get("LAB_DISTRO")
+    if value and value not in images.CODENAMES:
         raise LabError(f"LAB_DISTRO is {value!r}: use one of {', '.join(images.CODENAMES)}.")
-    return value
+    if value:
+        return value
+    state = inspect(Host("demo-app", "").container)
+    image = str(state["Config"]["Image"]) if state else ""
+    return next((name for name in images.CODENAMES if f"/{name}:" in image), "debian13")
+
+
+def asked_port() -> int:
+    """LAB_HTTP_PORT, or 0."""
+    value = os.environ.get("LAB_HTTP_PORT", "")
+    if value and not (value.isdigit() and 0 < int(value) < 65536):
+        raise LabError(f"LAB_HTTP_PORT is {value!r}: give a port number.")
+    return int(value or 0)
 
 
 def demo_hosts() -> list[Host]:
     return [Host("demo-app", distro(), http=True), Host("demo-git", images.GIT)]
 
 
-def inspect(container: str) -> dict[str, object]:
+def inspect(container: str) -> dict[str, Any]:
     """What Docker knows of a container; empty when there is none."""
     done = run(["docker", "inspect", container], check=False)
-    return json.loads(done.stdout)[0] if done.returncode == 0 else {}
+    return dict(json.loads(done.stdout)[0]) if done.returncode == 0 else {}
 
 
 def inside(container: str, script: str, *, data: bytes | None = None, check: bool = True) -> str:
@@ -77,13 +96,15 @@ def inside(container: str, script: str, *, data: bytes | None = None, check: boo
 
 def up() -> None:
     """Start what does not run, and leave what runs alone."""
-    hosts = demo_hosts()
+    asked_port()
+    hosts = [host for host in demo_hosts() if not kept(host)]
     images.build([host.image for host in hosts])
     write_keys()
     if not docker("network", "ls", "--quiet", "--filter", f"name=^{NETWORK}$").strip():
         docker("network", "create", "--label", LABEL, NETWORK)
     for host in hosts:
         start(host)
+    hosts = demo_hosts()
     for host in hosts:
         finish_boot(host)
     write_ssh_files(hosts)
@@ -95,26 +116,39 @@ def up() -> None:
         say(f"{host.name} is up: ssh -F .lab/ssh_config {host.name}{where}")
 
 
-def start(host: Host) -> None:
+def kept(host: Host) -> bool:
+    """Make sure that the host that is there runs; False when there is none, or it had to be removed."""
     state = inspect(host.container)
+    if not state:
+        return False
+    problem = mismatch(host, state)
+    if not problem and not state["State"]["Running"]:
+        say(f"Starting {host.name} again ...")
+        done = run(["docker", "start", host.container], check=False)
+        problem = (done.stderr.strip().splitlines() or ["no reason given"])[-1] if done.returncode != 0 else ""
+    if not problem and not published(host.container, 22):
+        problem = "it has lost its network"
+    if not problem:
+        return True
+    if not host.disposable:
+        raise LabError(f"{host.name} cannot be used as it is ({problem}): run lab/lab down, then the same again.")
+    docker("rm", "--force", "--volumes", host.container)
+    return False
+
+
+def mismatch(host: Host, state: dict[str, Any]) -> str:
+    """What about an existing host is not as asked for, or ''."""
+    image = str(state["Config"]["Image"])
+    if f"/{host.image}:" not in image:
+        return f"it is made from {image}, not {host.image}"
+    bindings = state["HostConfig"]["PortBindings"].get("80/tcp")
+    if host.http and bindings and asked_port() not in (0, int(bindings[0]["HostPort"])):
+        return f"it publishes port {bindings[0]['HostPort']}, not {asked_port()}"
+    return ""
+
+
+def start(host: Host) -> None:
     tag = images.image_tag(host.image)
-    if state:
-        wanted = os.environ.get("LAB_HTTP_PORT") if host.http else None
-        has = configured_port(state)
-        if wanted and has and int(wanted) != has:
-            raise LabError(f"{host.name} publishes port {has}, not {wanted}: run lab/lab down, then up again.")
-        made_from = state["Config"]["Image"]  # type: ignore[index]
-        if made_from.split(":")[0] != tag.split(":")[0]:
-            raise LabError(f"{host.name} is a {made_from} host: run lab/lab down, then up again to change it.")
-        if not state["State"]["Running"]:  # type: ignore[index]
-            say(f"Starting {host.name} again ...")
-            done = run(["docker", "start", host.container], check=False)
-            if done.returncode != 0:
-                raise LabError(
-                    f"{host.name} does not start again ({done.stderr.strip().splitlines()[-1]}): "
-                    "run lab/lab down, then up."
-                )
-        return
     say(f"Starting {host.name} ({tag}) ...")
     ports = ["--publish", "127.0.0.1::22"]
     if host.http:
@@ -135,24 +169,17 @@ def start(host: Host) -> None:
         raise LabError(f"{host.name} could not be started: {said}")
 
 
-def configured_port(state: dict[str, object]) -> int:
-    bindings = state["HostConfig"]["PortBindings"].get("80/tcp")  # type: ignore[index]
-    return int(bindings[0]["HostPort"]) if bindings else 0
-
-
 def published(container: str, port: int) -> int:
     """The port of this machine that leads to a port of the container; Docker may choose another at every start."""
-    return int(docker("port", container, f"{port}/tcp").split()[0].rsplit(":", 1)[1])
+    found = run(["docker", "port", container, f"{port}/tcp"], check=False).stdout.split()
+    return int(found[0].rsplit(":", 1)[1]) if found else 0
 
 
 def free_http_port() -> int:
-    given = os.environ.get("LAB_HTTP_PORT")
-    if given and not (given.isdigit() and 0 < int(given) < 65536):
-        raise LabError(f"LAB_HTTP_PORT is {given!r}: give a port number.")
-    if given:
-        if not port_is_free(int(given)):
+    if given := asked_port():
+        if not port_is_free(given):
             raise LabError(f"Port {given} of 127.0.0.1 is taken: choose another LAB_HTTP_PORT, or leave it out.")
-        return int(given)
+        return given
     for port in range(HTTP_PORT, HTTP_PORT + 100):
         if port_is_free(port):
             return port

@@ -81,11 +81,6 @@ def known(name: str) -> str:
 def build(names: list[str]) -> None:
     """Build what is missing of these images. Bases build at the same time, two at once."""
     missing = [name for name in names if not known(name)]
-    for name in names:
-        if name not in missing:
-            say(f"Image {image_tag(name)} is there.")
-    if not missing:
-        return
     distros = list(dict.fromkeys(parts(name)[0] for name in missing))
     with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
         for job in [pool.submit(build_base, distro) for distro in distros]:
