@@ -49,10 +49,8 @@ class Play:
         return "\n".join(part for part in parts if re.search(r"^changed: ", part, re.MULTILINE))
 
     @property
-    def errors(self) -> str:
-        return "\n".join(
-            re.findall(r"^(?:\[ERROR\]|fatal:|ERROR!).*(?:\n(?! *$|TASK|PLAY).*)*", self.output, re.MULTILINE)
-        )
+    def errors(self) -> list[str]:
+        return re.findall(r"^\[ERROR\]: .*", self.output, re.MULTILINE)
 
 
 @dataclasses.dataclass

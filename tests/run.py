@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / ".cache" / "test"
 DISTROS = ["debian12", "debian13"]
 DOCKER_LAYERS = ["molecule"]
+COLOUR = r"\x1b\[[0-9;]*m"
 IN_CI = os.environ.get("CI") == "true"
 
 Count = tuple[int, int]
@@ -101,7 +102,7 @@ def molecule_steps(scenario: str, distros: list[str]) -> list[Step]:
                 ["tests/molecule", scenario, distro],
                 minutes=25,
                 counter=count_junit(*(folder / f"{name}.xml" for name in ("fresh", "verify"))),
-                progress=r"^\S* *\[?(?:\w+ > \w+|.*Executed|== ).*",
+                progress=r"(?:INFO|ERROR) +\[\w+ > \w+\] .*Executed|=+ .*(?:passed|failed)",
             )
         )
     return steps
@@ -166,7 +167,8 @@ def run_step(step: Step) -> tuple[Count, float]:
         for line in process.stdout:
             out.write(line)
             if step.progress and re.match(step.progress, line):
-                print(f"    {step.name}: {line.strip()}", flush=True)
+                said = re.sub(COLOUR, "", line).strip("= \n")
+                print(f"    {step.name}: {said}", flush=True)
         status = process.wait()
         timed_out = not late.is_alive()
         late.cancel()

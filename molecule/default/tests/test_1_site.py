@@ -34,7 +34,7 @@ def test_no_unit_failed(host):
     ("port", "addresses"), [(80, {"0.0.0.0", "[::]"}), (3306, {"127.0.0.1"}), (6379, {"127.0.0.1"})]
 )
 def test_port_listens_only_where_it_should(host, port, addresses):
-    listening = host.check_output("ss -Hltn 'sport = :%s'", port)
+    listening = host.check_output(f"ss -Hltn 'sport = :{port}'")
     assert {line.split()[3].rsplit(":", 1)[0] for line in listening.splitlines()} == addresses
 
 
