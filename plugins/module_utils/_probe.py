@@ -50,30 +50,38 @@ try {
 }
 """
 
+# What phpdotenv knows after a backslash, besides the character itself.
+_ESCAPED = {"f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+_NESTED = r"\$\{(?P<name>[A-Za-z0-9_.]+)\}"
 _LINE = re.compile(r"""^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.]*)\s*=\s*(.*?)\s*$""")
 
 
 def parse_dotenv(text: str) -> dict[str, str]:
     """Return the values of an ``.env`` file as Laravel reads them, without multi-line values.
 
-    Single quotes keep everything, double quotes know backslashes, a ``#`` after white space begins a comment,
-    and ``${NAME}`` stands for an earlier value.
+    Single quotes keep everything, double quotes know backslashes, elsewhere a ``#`` begins a comment, and ``${NAME}``
+    stands for an earlier value.
     """
     values: dict[str, str] = {}
+
+    def replace(found: re.Match[str]) -> str:
+        if found["name"]:
+            return values.get(found["name"], found[0])
+        return _ESCAPED.get(found["escaped"], found["escaped"])
+
     for line in text.splitlines():
         match = _LINE.match(line)
         if not match:
             continue
         name, raw = match.groups()
+        quoted = re.match(r'"((?:[^"\\]|\\.)*)"', raw)
         if raw.startswith("'"):
             values[name] = raw[1:].partition("'")[0]
-            continue
-        quoted = re.match(r'"((?:[^"\\]|\\.)*)"', raw)
-        if quoted:
-            value = re.sub(r"\\(.)", lambda found: {"n": "\n", "t": "\t"}.get(found[1], found[1]), quoted[1])
+        elif quoted:
+            # In one go: a dollar that was escaped begins no name.
+            values[name] = re.sub(r"\\(?P<escaped>.)|" + _NESTED, replace, quoted[1])
         else:
-            value = re.split(r"\s+#|^#", raw)[0]
-        values[name] = re.sub(r"\$\{([A-Za-z0-9_.]+)\}", lambda found: values.get(found[1], found[0]), value)
+            values[name] = re.sub(_NESTED, replace, raw.partition("#")[0].rstrip())
     return values
 
 
@@ -111,6 +119,17 @@ def database_problem(module: AnsibleModule, php: str, env: dict[str, str], envir
     return f"the database {where} of .env cannot be used: {told}; start it, or correct DB_* in .env"
 
 
+def _redis_connect(host: str, port: str, tls: bool) -> socket.socket:
+    if host.startswith("/"):
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.settimeout(5)
+        sock.connect(host)
+        return sock
+    # A port that is no number is looked up as the name of a service, and then it is an OSError like the others.
+    sock = socket.create_connection((host, port), 5)
+    return ssl.create_default_context().wrap_socket(sock, server_hostname=host) if tls else sock
+
+
 def redis_problem(env: dict[str, str]) -> str | None:
     """Say PING to the Redis of an ``.env`` with its credentials, when a part of the application uses Redis."""
     users = ("QUEUE_CONNECTION", "CACHE_STORE", "CACHE_DRIVER", "SESSION_DRIVER", "BROADCAST_CONNECTION")
@@ -118,35 +137,34 @@ def redis_problem(env: dict[str, str]) -> str | None:
         return None
     if _null(env.get("REDIS_URL")):
         url = urllib.parse.urlsplit(env["REDIS_URL"])
-        host, port = url.hostname or "127.0.0.1", url.port or 6379
-        user, password, tls = url.username or None, url.password, url.scheme in ("rediss", "tls")
+        user, password = (urllib.parse.unquote(part) if part else None for part in (url.username, url.password))
+        # Not url.port, which raises for a port that is no number.
+        port = url.netloc.rpartition("@")[2].rpartition("]")[2].partition(":")[2] or "6379"
+        host = url.hostname or "127.0.0.1"
+        tls = url.scheme in ("rediss", "tls")
     else:
-        host, port = env.get("REDIS_HOST", "127.0.0.1"), int(env.get("REDIS_PORT") or 6379)
-        user, password, tls = (
-            _null(env.get("REDIS_USERNAME")),
-            _null(env.get("REDIS_PASSWORD")),
-            host.startswith("tls://"),
-        )
-        host = host.rpartition("//")[2]
+        user, password = _null(env.get("REDIS_USERNAME")), _null(env.get("REDIS_PASSWORD"))
+        host, port = env.get("REDIS_HOST") or "127.0.0.1", env.get("REDIS_PORT") or "6379"
+        tls = host.startswith("tls://")
+        host = host if host.startswith("/") else host.rpartition("//")[2]
     commands = [["PING"]]
     if password:
-        commands.insert(0, ["AUTH", *([user] if user else []), urllib.parse.unquote(password)])
+        commands.insert(0, ["AUTH", *([user] if user else []), password])
     message = b""
     for command in commands:
         words = [word.encode() for word in command]
         message += b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
-    remedy = "start it, or correct REDIS_* in .env"
+    where, remedy = host if host.startswith("/") else f"{host}:{port}", "start it, or correct REDIS_* in .env"
     try:
-        with socket.create_connection((host, port), 5) as plain:
-            sock = ssl.create_default_context().wrap_socket(plain, server_hostname=host) if tls else plain
+        with _redis_connect(host, port, tls) as sock:
             sock.sendall(message)
             stream = sock.makefile("rb")
             answers = [stream.readline().decode("utf-8", "replace").strip() for command in commands]
     except OSError as exc:
-        return f"Redis on {host}:{port} of .env cannot be reached: {exc}; {remedy}"
+        return f"Redis on {where} of .env cannot be reached: {exc}; {remedy}"
     refused = [answer for answer in answers if not answer.startswith("+")]
     if refused:
-        return f"Redis on {host}:{port} of .env refuses the application: {refused[0].lstrip('-')}; {remedy}"
+        return f"Redis on {where} of .env refuses the application: {refused[0].lstrip('-')}; {remedy}"
     return None
 
 

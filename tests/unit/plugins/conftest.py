@@ -1,4 +1,4 @@
-"""Fixtures for the tests of plugins: real files, git, tar, sockets and HTTP; only PHP, Composer, npm and sudo are played."""
+"""Fixtures for the tests of plugins: files, git, tar, sockets and HTTP are real; PHP, Composer, npm, sudo played."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import threading
+import types
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -272,24 +273,20 @@ def read_params(connection):
 
 @pytest.fixture
 def fpm(tmp_path):
-    """A PHP-FPM played on a unix socket: fpm.answers is what it says, fpm.requests what it was asked."""
-    # The path of a unix socket has room for some hundred characters only.
-    directory = Path(os.path.realpath(tmp_path)) if len(str(tmp_path)) < 80 else Path("/tmp")
+    """A PHP-FPM played on a unix socket: it says fpm.stdout, or what by_script has for a script."""
     listener = socket.socket(socket.AF_UNIX)
-    path = directory / f"fpm-{os.getpid()}-{id(listener):x}.sock"
+    path = tmp_path / "fpm.sock"
     listener.bind(str(path))
     listener.listen()
 
-    class Fpm:
-        address = str(path)
-        stdout = b"Content-Type: text/html\r\n\r\nwell"
-        stderr = b""
-        by_script: dict = {}
-        breaks_off = False
-        requests: list = []
-
-    state = Fpm()
-    state.requests, state.by_script = [], {}
+    state = types.SimpleNamespace(
+        address=str(path),
+        stdout=b"Content-Type: text/html\r\n\r\nwell",
+        stderr=b"",
+        by_script={},
+        breaks_off=False,
+        requests=[],
+    )
 
     def answer(connection):
         request = read_params(connection)
@@ -304,7 +301,6 @@ def fpm(tmp_path):
     accept_each(listener, answer)
     yield state
     listener.close()
-    path.unlink()
 
 
 @pytest.fixture

@@ -15,9 +15,12 @@ from pathlib import Path
 HOME = Path(__file__).absolute().parent.parent
 DATABASE = HOME / "database.json"
 EXCEPTION = "\nIn {where} line 14:\n\n  {message}\n\n"
+WITHOUT_OPTIONS = (
+    "about cache:clear config:cache config:clear event:cache help list queue:work route:cache storage:link up "
+    "view:cache view:clear"
+)
 COMMANDS = {
-    **dict.fromkeys(["about", "config:cache", "config:clear", "route:cache", "event:cache", "view:cache"], []),
-    **dict.fromkeys(["view:clear", "storage:link", "up", "cache:clear", "help", "list", "queue:work"], []),
+    **{name: [] for name in WITHOUT_OPTIONS.split()},
     "migrate": ["force", "pretend", "seed"],
     "migrate:fresh": ["force"],
     "down": ["retry"],

@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.slipway.laravel.plugins.module_utils import _probe
+
+
+@pytest.fixture
+def module():
+    with patch_module_args({}):
+        return AnsibleModule(argument_spec={})
+
+
+# parse_dotenv
+
+
+@pytest.mark.parametrize(
+    "line, value",
+    [
+        ("A=plain", "plain"),
+        ("  export A = plain  ", "plain"),
+        ("A=", ""),
+        ("A=value # comment", "value"),
+        ("A=val#comment", "val"),
+        ("A=#comment", ""),
+        ("A='# $x ${B} \\n'", "# $x ${B} \\n"),
+        ("A='x' # comment", "x"),
+        ('A="# not a comment"', "# not a comment"),
+        ('A="x" # comment', "x"),
+        (r'A="a \"b\" \\ \$c \n\t\r"', 'a "b" \\ $c \n\t\r'),
+        ("A=${B}/x", "b/x"),
+        ('A="${B} ${B}"', "b b"),
+        (r'A="\${B}"', "${B}"),
+        ("A=${LATER}", "${LATER}"),
+        ("A=a=b", "a=b"),
+    ],
+)
+def test_parse_dotenv(line, value):
+    assert _probe.parse_dotenv(f"B=b\n{line}\nLATER=x\n")["A"] == value
+
+
+def test_parse_dotenv_skips_what_is_no_assignment():
+    assert _probe.parse_dotenv("# A=1\n\nnonsense\n1A=2\nB=3\nB=4\n") == {"B": "4"}
+
+
+# Redis
+
+
+def redis_env(port, **values):
+    return {"CACHE_STORE": "redis", "REDIS_PORT": str(port), **values}
+
+
+def test_redis_is_not_asked_where_nothing_uses_it():
+    assert _probe.redis_problem({"CACHE_STORE": "file", "REDIS_PORT": "1"}) is None
+
+
+@pytest.mark.parametrize("user", ["QUEUE_CONNECTION", "CACHE_STORE", "CACHE_DRIVER", "SESSION_DRIVER"])
+def test_redis_that_nobody_serves(user):
+    problem = _probe.redis_problem({user: "redis", "REDIS_PORT": "1"})
+    assert problem.startswith("Redis on 127.0.0.1:1 of .env cannot be reached: ")
+    assert problem.endswith("; start it, or correct REDIS_* in .env")
+
+
+@pytest.mark.parametrize("password", [None, "", "null"])
+def test_redis_without_password(redis_server, password):
+    values = {} if password is None else {"REDIS_PASSWORD": password}
+    assert _probe.redis_problem(redis_env(redis_server(), **values)) is None
+    assert redis_server.received == [["PING"]]
+
+
+@pytest.mark.parametrize(
+    "values, words",
+    [
+        ({"REDIS_PASSWORD": "se%63ret"}, ["AUTH", "se%63ret"]),
+        ({"REDIS_PASSWORD": "se%63ret", "REDIS_USERNAME": "app"}, ["AUTH", "app", "se%63ret"]),
+        ({"REDIS_URL": "redis://app:se%2563ret@127.0.0.1:{port}/0"}, ["AUTH", "app", "se%63ret"]),
+        ({"REDIS_URL": "redis://:se%2563ret@127.0.0.1:{port}"}, ["AUTH", "se%63ret"]),
+    ],
+)
+def test_redis_with_password(redis_server, values, words):
+    port = redis_server("se%63ret")
+    values = {name: value.format(port=port) for name, value in values.items()}
+    assert _probe.redis_problem(redis_env(port, **values)) is None
+    assert redis_server.received == [words, ["PING"]]
+
+
+@pytest.mark.parametrize("values, answer", [({}, "NOAUTH"), ({"REDIS_PASSWORD": "guessed"}, "WRONGPASS")])
+def test_redis_that_refuses(redis_server, values, answer):
+    problem = _probe.redis_problem(redis_env(redis_server("secret"), **values))
+    assert f"refuses the application: {answer} " in problem
+    assert "guessed" not in problem
+
+
+def test_redis_on_a_unix_socket(redis_server, tmp_path):
+    redis_server(family=socket.AF_UNIX, address=str(tmp_path / "redis.sock"))
+    assert _probe.redis_problem(redis_env(0, REDIS_HOST=str(tmp_path / "redis.sock"))) is None
+    problem = _probe.redis_problem(redis_env(0, REDIS_HOST=str(tmp_path / "none.sock")))
+    assert f"{tmp_path}/none.sock of .env cannot be reached" in problem
+
+
+@pytest.mark.parametrize("values", [{"REDIS_PORT": "none"}, {"REDIS_URL": "redis://127.0.0.1:none"}])
+def test_redis_with_a_port_that_is_none(values):
+    assert "cannot be reached" in _probe.redis_problem(redis_env(1, **values))
+
+
+# Database
+
+MYSQL = {
+    "DB_CONNECTION": "mysql",
+    "DB_HOST": "db",
+    "DB_DATABASE": "shop",
+    "DB_USERNAME": "ann",
+    "DB_PASSWORD": "s3cr3t",
+}
+
+
+@pytest.mark.parametrize(
+    "env, dsn",
+    [
+        (MYSQL, "mysql:host=db;port=3306;dbname=shop"),
+        ({**MYSQL, "DB_CONNECTION": "mariadb", "DB_PORT": "3307"}, "mysql:host=db;port=3307;dbname=shop"),
+        ({**MYSQL, "DB_CONNECTION": "pgsql"}, "pgsql:host=db;port=5432;dbname=shop"),
+        ({**MYSQL, "DB_SOCKET": "/run/mysqld.sock"}, "mysql:unix_socket=/run/mysqld.sock;dbname=shop"),
+    ],
+)
+def test_database(home, module, env, dsn):
+    assert _probe.database_problem(module, "php", env, {}) is None
+    connection = json.loads((home / "connection.json").read_text())
+    assert connection == {"dsn": dsn, "username": "ann", "password": "s3cr3t"}
+    assert "s3cr3t" not in (home / "calls").read_text()
+
+
+def test_database_that_cannot_be_used(home, module):
+    (home / "database_error").write_text("SQLSTATE[HY000] [1045] Access denied for user 'ann'\n")
+    assert _probe.database_problem(module, "php", MYSQL, {}) == (
+        "the database ann@db:3306/shop of .env cannot be used: SQLSTATE[HY000] [1045] Access denied for user 'ann'; "
+        "start it, or correct DB_* in .env"
+    )
+
+
+def test_database_file_that_is_missing(home, module):
+    env = {"DB_CONNECTION": "sqlite", "DB_DATABASE": str(home / "none.sqlite")}
+    assert f"{home}/none.sqlite (DB_DATABASE in .env) does not exist" in _probe.database_problem(module, "php", env, {})
+    assert not (home / "none.sqlite").exists()
+
+
+def test_database_of_a_driver_that_only_the_application_knows(home, module):
+    (home / "database_error").write_text("never asked")
+    assert _probe.database_problem(module, "php", {"DB_CONNECTION": "mongodb"}, {}) is None
+
+
+# HTTP
+
+
+@pytest.mark.parametrize("headers", [{}, {"X_Release_Id": "r1"}])
+def test_http_that_is_well(http_server, headers):
+    url = http_server(204, "", **headers)
+    assert _probe.http_problem(f"{url}/up?x=1", "shop.example.com", "r1") is None
+    assert http_server.requests == [("/up?x=1", "shop.example.com")]
+
+
+@pytest.mark.parametrize(
+    "status, headers, text",
+    [
+        (200, {"X_Release_Id": "r0"}, "is served by release r0, not by r1"),
+        (500, {}, "answered 500: Server Error"),
+        (302, {"Location": "https://elsewhere/"}, "answered 302 to https://elsewhere/: Server Error"),
+    ],
+)
+def test_http_that_is_not_well(http_server, status, headers, text):
+    url = http_server(status, "<h1>Server</h1>\n<p>Error</p>", **headers)
+    assert _probe.http_problem(url, "localhost", "r1") == f"{url} {text}"
+
+
+def test_http_that_nobody_serves():
+    assert "http://127.0.0.1:1/up does not answer: " in _probe.http_problem("http://127.0.0.1:1/up", "", "r1")
+
+
+# PHP-FPM
+
+
+def test_fpm_runs_the_release(fpm):
+    assert _probe.fpm_problem(fpm.address, "/srv/releases/r1", "/up", "shop.example.com") is None
+    assert fpm.requests[0]["SCRIPT_FILENAME"] == "/srv/releases/r1/public/index.php"
+
+
+@pytest.mark.parametrize(
+    "body, stderr, reason",
+    [
+        (b"<html><b>Whoops</b></html>", b"", "Whoops"),
+        (b"Whoops", b"PHP Fatal error: boom", "PHP Fatal error: boom"),
+        (b"", b"", "an empty page"),
+    ],
+)
+def test_fpm_that_answers_badly(fpm, body, stderr, reason):
+    fpm.stdout, fpm.stderr = b"Status: 500\r\n\r\n" + body, stderr
+    problem = _probe.fpm_problem(fpm.address, "/srv/r1", "/up", "localhost")
+    assert problem == f"through PHP-FPM /up of /srv/r1 answered 500: {reason}"
+
+
+# Processes
+
+
+@pytest.fixture
+def process(tmp_path):
+    """Start processes that sleep: process(release, words) runs in that release, with these words in its arguments."""
+    started = []
+
+    def start(release, *words):
+        directory = tmp_path / "releases" / release
+        directory.mkdir(parents=True, exist_ok=True)
+        argv = [sys.executable, "-ISc", "print(flush=True); import time; time.sleep(60)", *words]
+        started.append(subprocess.Popen(argv, cwd=directory, stdout=subprocess.PIPE))
+        started[-1].stdout.readline()
+        return started[-1].pid
+
+    yield start
+    for child in started:
+        child.kill()
+        child.communicate()
+
+
+def test_workers_and_the_releases_in_use(process, tmp_path):
+    worker = process("r1", "artisan", "queue:work", "redis")
+    process("r2", "artisan", "tinker")
+    os.symlink(tmp_path, tmp_path / "link")
+    assert _probe.workers(str(tmp_path / "link")) == [{"pid": worker, "command": "queue:work", "release": "r1"}]
+    assert _probe.releases_in_use(str(tmp_path / "link")) == {"r1", "r2"}
+    assert _probe.workers(str(tmp_path / "releases")) == []
+
+
+def test_worker_of_a_removed_release(process, tmp_path):
+    worker = process("r1", "artisan", "horizon")
+    (tmp_path / "releases/r1").rmdir()
+    assert _probe.workers(str(tmp_path)) == [{"pid": worker, "command": "horizon", "release": "r1"}]
