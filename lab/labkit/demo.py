@@ -225,17 +225,22 @@ def phases(record: Path) -> str:
 
 
 def clean() -> None:
-    """Remove what the demo made; the engine's packages stay, since other things may use them by now."""
+    """Remove what the demo made; packages of the system stay, since other things may use them by now."""
     local.clean()
     if engine.answers():
         hosts.down()
         images.remove_all()
-    elif STATE.exists() and shutil.which("docker"):
-        say("Docker does not answer, so containers and images of the lab, if there are any, stay.")
+    elif hosts.LOGIN_KEY.exists():
+        say("Docker does not answer, so the lab's containers and images stay: start it and run make demo-clean again.")
     engine.stop_own()
+    installed = engine.INSTALLED.read_text().split() if engine.INSTALLED.exists() else []
     shutil.rmtree(STATE, ignore_errors=True)
     for name in ("demo", "local"):
         shutil.rmtree(RECORDS / name, ignore_errors=True)
     if RECORDS.is_dir() and not any(RECORDS.iterdir()):
         RECORDS.rmdir()
-    say("The demo is gone. Packages that were installed for it (docker.io, mmdebstrap) stay: apt removes them.")
+    say("The demo is gone.")
+    if installed:
+        say(
+            f"Packages that were installed for it stay: apt-get purge {' '.join(dict.fromkeys(installed))} removes them."
+        )

@@ -16,6 +16,7 @@ INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
 # Every systemd host needs about seven instances; the kernel's default of 128 is enough for some 17 of them.
 INOTIFY_WANTED = 1024
 DISK_WANTED_GIB = 10
+INSTALLED = STATE / "installed"
 
 
 def docker(*args: str | Path, check: bool = True, data: bytes | None = None, timeout: float | None = None) -> str:
@@ -71,6 +72,7 @@ def install_packages(*packages: str) -> None:
     env = {"DEBIAN_FRONTEND": "noninteractive"}
     run(["apt-get", "update", "-q"], env=env)
     run(["apt-get", "install", "-q", "-y", "--no-install-recommends", *packages], env=env)
+    write_file(INSTALLED, (INSTALLED.read_text() if INSTALLED.exists() else "") + "\n".join(packages) + "\n")
 
 
 def ensure() -> None:

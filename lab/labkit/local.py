@@ -96,16 +96,21 @@ def processes() -> list[Process]:
 
 def prepare() -> None:
     """Programs, repository, settings and directories; quick when all of it is there."""
+    old = json.loads(SETTINGS.read_text()) if SETTINGS.exists() else {}
+    if old and old["place"] != str(DEMO):
+        say("  This checkout was moved: making the embedded site anew.")
+        shutil.rmtree(DEMO)
+        old = {}
     runtime.prepare()
     run([ROOT / "examples" / "build-repository", REPOSITORY])
     for folder in (APP / "shared", DEMO / "run", DEMO / "log"):
         folder.mkdir(parents=True, exist_ok=True)
     DATABASE.touch()
-    old = json.loads(SETTINGS.read_text()) if SETTINGS.exists() else {}
     user = pwd.getpwuid(os.geteuid())
     values = {
         "app_key": old.get("app_key") or "base64:" + base64.b64encode(secrets.token_bytes(32)).decode(),
         "group": grp.getgrgid(user.pw_gid).gr_name,
+        "place": str(DEMO),
         "port": choose_port(old.get("port", "")),
         "user": user.pw_name,
     }
