@@ -142,6 +142,7 @@ READ_ONLY = frozenset(
 
 # serialize() of a closure holds spl_object_hash(), which differs in each process.
 _OBJECT_HASH = re.compile(rb"[0-9a-f]{16}0{16}")
+_SECRET_NAME = re.compile(r"AUTH|CREDENTIAL|KEY|PASS|SECRET|TOKEN", re.IGNORECASE)
 _EXCEPTION = re.compile(r"In \S+ line \d+:$")
 _DECORATION = re.compile(r"^[\s│┌└├─+|=-]*$")
 
@@ -152,6 +153,19 @@ class ArtisanError(Exception):
     def __init__(self, message: str, result: dict[str, Any]) -> None:
         super().__init__(message)
         self.result = result
+
+
+def take_environment(module: AnsibleModule) -> dict[str, str]:
+    """Return the parameter ``environment``, and take it out of what the module shows.
+
+    ``no_log`` alone would also blot every value out of the results, wherever it occurs: with ``HOME=/var/www/app`` the
+    path of an artifact, with ``DEBUG=1`` each 1 of a release id. That is right for secrets only.
+    """
+    environment = {key: str(value) for key, value in module.params["environment"].items()}
+    module.params["environment"] = {}
+    secrets = {value for key, value in environment.items() if _SECRET_NAME.search(key)}
+    module.no_log_values -= set(environment.values()) - secrets
+    return environment
 
 
 def error_text(stdout: str, stderr: str) -> str:

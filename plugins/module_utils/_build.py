@@ -15,7 +15,7 @@ import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.slipway.laravel.plugins.module_utils._artisan import error_text
+from ansible_collections.slipway.laravel.plugins.module_utils._artisan import error_text, take_environment
 from ansible_collections.slipway.laravel.plugins.module_utils._layout import MANIFEST, Layout, write_atomic
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Build:
             ssh.append(f"-o UserKnownHostsFile='{self.params['known_hosts']}'")
         self.environment = {
             "LC_ALL": "C.UTF-8",
-            **{key: str(value) for key, value in self.params["environment"].items()},
+            **take_environment(module),
             "GIT_SSH_COMMAND": " ".join(ssh),
             "GIT_TERMINAL_PROMPT": "0",
             # The address by environment: a command line is visible to every user of the host.

@@ -17,7 +17,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.slipway.laravel.plugins.module_utils import _fastcgi, _preflight, _probe
-from ansible_collections.slipway.laravel.plugins.module_utils._artisan import Artisan, ArtisanError, fingerprint
+from ansible_collections.slipway.laravel.plugins.module_utils._artisan import (
+    Artisan,
+    ArtisanError,
+    fingerprint,
+    take_environment,
+)
 from ansible_collections.slipway.laravel.plugins.module_utils._layout import (
     MANIFEST,
     Layout,
@@ -55,7 +60,7 @@ class Phases:
         self.layout = Layout(self.params["root"])
         self.release: str = self.params["release"]
         self.path = self.layout.release_path(self.release)
-        self.environment = {key: str(value) for key, value in self.params["environment"].items()}
+        self.environment = take_environment(module)
         self.host: str = self.params["health_host"]
 
     def run(self, phase: str) -> dict[str, Any]:

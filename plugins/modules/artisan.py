@@ -133,6 +133,7 @@ from ansible_collections.slipway.laravel.plugins.module_utils._artisan import (
     Artisan,
     ArtisanError,
     older_than_inputs,
+    take_environment,
 )
 
 
@@ -170,7 +171,7 @@ def predict(artisan: Artisan, command: str, info: dict[str, Any]) -> bool:
         return command not in ("migrate", "migrate:install") or bool(migrations["pending"])
     if command in ("down", "storage:link"):
         return not any(artisan.state(command).values())
-    if command in ("up", "storage:unlink") or command.endswith(":clear"):
+    if command in ("up", "storage:unlink") or (command.endswith(":clear") and command in STATE_FILES):
         return any(artisan.state(command, info.get("view_path")).values())
     return True
 
@@ -233,7 +234,7 @@ def main() -> None:
             module.fail_json(
                 msg=f"commands: {' '.join(command)!r} is not a list of words; write it as [migrate, --force]"
             )
-    environment = {key: str(value) for key, value in module.params["environment"].items()}
+    environment = take_environment(module)
     artisan = Artisan(module, module.params["release"], module.params["php"], environment)
     problem = artisan.problem()
     if problem:

@@ -113,7 +113,7 @@ application:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slipway.laravel.plugins.module_utils._artisan import Artisan, ArtisanError
+from ansible_collections.slipway.laravel.plugins.module_utils._artisan import Artisan, ArtisanError, take_environment
 
 
 def main() -> None:
@@ -125,7 +125,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    environment = {key: str(value) for key, value in module.params["environment"].items()}
+    environment = take_environment(module)
     artisan = Artisan(module, module.params["release"], module.params["php"], environment)
     problem = artisan.problem()
     if problem:
