@@ -55,3 +55,7 @@ format: setup ## Format the Python files
 .PHONY: docs
 docs: setup ## Fill the tables of options in roles/*/README.md from the argument specs
 	@tests/docs.py
+
+.PHONY: changelog
+changelog: setup ## Write CHANGELOG.md from changelogs/fragments
+	@antsibull-changelog release --update-existing
