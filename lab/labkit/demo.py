@@ -79,10 +79,15 @@ def ansible(progress: Progress, log: Path, *arguments: str | Path) -> int:
     if role:
         progress.part(role, time.monotonic() - since)
     if process.returncode != 0:
-        last = [line for line in log.read_text(errors="replace").splitlines() if line.strip()][-25:]
-        said = "\n".join(f"  | {line}" for line in last)
-        raise LabError(f"ansible-playbook {arguments[0]} failed; its last lines (all of them in {log}):\n{said}")
+        raise LabError(f"ansible-playbook {arguments[0]} failed, see {log}:\n{reasons(log)}")
     return changed
+
+
+def reasons(log: Path) -> str:
+    """The errors in a log of Ansible, or its last lines when it names none."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    errors = [line.removeprefix("[ERROR]: ") for line in lines if line.startswith("[ERROR]: ")]
+    return "\n".join(f"  | {line}" for line in errors or lines[-20:])
 
 
 def follow(log: Path, process: subprocess.Popen[bytes]) -> Iterator[str]:
@@ -241,6 +246,5 @@ def clean() -> None:
         RECORDS.rmdir()
     say("The demo is gone.")
     if installed:
-        say(
-            f"Packages that were installed for it stay: apt-get purge {' '.join(dict.fromkeys(installed))} removes them."
-        )
+        names = " ".join(dict.fromkeys(installed))
+        say(f"Packages that were installed for it stay: apt-get purge {names} removes them.")

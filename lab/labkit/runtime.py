@@ -73,10 +73,21 @@ def fetch(packages: list[str]) -> None:
     archives = sorted((apt / "cache/archives").glob("*.deb"))
     for archive in archives:
         run(["dpkg-deb", "-x", archive, TREE])
+    relocate_libraries()
     add_installed_libraries()
     (TREE / ".complete").touch()
     shutil.rmtree(apt)
     say(f"  Unpacked {len(archives)} packages into .demo/runtime.")
+
+
+def relocate_libraries() -> None:
+    """From Debian 13 on the libraries' autoloaders name one another by absolute paths: let them name our tree."""
+    there = str(TREE / "usr/share/php").replace("\\", "\\\\").replace("'", "\\'")
+    for path in (TREE / "usr/share/php").rglob("autoload.php"):
+        text = path.read_text()
+        moved = text.replace("'/usr/share/php/", f"'{there}/")
+        if moved != text:
+            path.write_text(moved)
 
 
 def add_installed_libraries() -> None:
@@ -156,6 +167,7 @@ def write_node() -> None:
 
 
 def fetch_node() -> None:
+    """Node.js from PyPI, where a package of it needs nothing of the system."""
     say(f"  Fetching Node.js ({NODE_PACKAGE}) into .demo ...")
     shutil.rmtree(NODE, ignore_errors=True)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "-q"]
