@@ -30,6 +30,11 @@ class BuildError(Exception):
         self.details = details
 
 
+def without_password(text: str) -> str:
+    """Return a text without what stands before the @ of web addresses in it: that is a password or a token."""
+    return re.sub(r"(https?://)[^/\s]*@", r"\1", text)
+
+
 class Build:
     """One build."""
 
@@ -40,8 +45,9 @@ class Build:
         self.mirror = os.path.join(self.layout.private_dir, "repository.git")
         self.steps: dict[str, float] = {}
         self.started = time.time()
-        # What stands before the @ of a web address is a password or a token.
-        self.shown = re.sub(r"^(https?://)[^/@]*@", r"\1", self.params["repository"])
+        repository: str = self.params["repository"]
+        # The result of a module holds its parameters.
+        self.shown = self.params["repository"] = without_password(repository)
         ssh = ["ssh", "-o BatchMode=yes", "-o StrictHostKeyChecking=yes", "-o ConnectTimeout=15"]
         if self.params["ssh_key"]:
             ssh.append(f"-i '{self.params['ssh_key']}' -o IdentitiesOnly=yes")
@@ -55,14 +61,15 @@ class Build:
             # The address by environment: a command line is visible to every user of the host.
             "GIT_CONFIG_COUNT": "1",
             "GIT_CONFIG_KEY_0": "remote.origin.url",
-            "GIT_CONFIG_VALUE_0": self.params["repository"],
+            "GIT_CONFIG_VALUE_0": repository,
         }
 
     def seconds(self) -> float:
         return round(time.time() - self.started, 3)
 
     def error(self, message: str, **details: Any) -> BuildError:
-        return BuildError(message.replace(self.params["repository"], self.shown), details)
+        shown = {key: without_password(value) if isinstance(value, str) else value for key, value in details.items()}
+        return BuildError(without_password(message), shown)
 
     def run(self, step: str, argv: list[str], cwd: str | None = None) -> str:
         """Run a command of a step; its time counts for the step."""
