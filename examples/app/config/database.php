@@ -4,6 +4,7 @@ $redis = [
     'host' => env('REDIS_HOST', '127.0.0.1'),
     'password' => env('REDIS_PASSWORD'),
     'port' => env('REDIS_PORT', '6379'),
+    'timeout' => 5,
 ];
 
 return [
@@ -22,6 +23,8 @@ return [
             'prefix' => '',
             'strict' => true,
             'engine' => null,
+            // An unreachable server is an error after seconds, not minutes.
+            'options' => [PDO::ATTR_TIMEOUT => 5],
         ],
         'sqlite' => [
             'driver' => 'sqlite',
