@@ -218,7 +218,9 @@ class Phases:
         if not (os.path.isdir(before) and os.path.isdir(after)):
             return 0
         inherited = set(self.layout.manifest(current).get("bridged", []))
-        bridged = []
+        manifest = self.layout.manifest(self.release)
+        # The phase may have been carried out before: what it bridged then is no asset of this release's own.
+        bridged = set(manifest.get("bridged", []))
         for directory, dummy, files in os.walk(before):
             for file in files:
                 source = os.path.join(directory, file)
@@ -228,8 +230,8 @@ class Phases:
                 if relative not in inherited and not os.path.lexists(target):
                     os.makedirs(os.path.dirname(target), exist_ok=True)
                     shutil.copy2(source, target)
-                    bridged.append(relative)
-        manifest = {**self.layout.manifest(self.release), "bridged": sorted(bridged)}
+                    bridged.add(relative)
+        manifest["bridged"] = sorted(bridged)
         write_atomic(os.path.join(self.path, MANIFEST), json.dumps(manifest, indent=1) + "\n")
         return len(bridged)
 
@@ -386,6 +388,7 @@ class Phases:
         elif switched:
             # The very first release: before it there was none.
             os.unlink(self.layout.current_link)
+            self.layout.mark_bad(self.release)
             self._stop_old_workers()
         elif self.release and all(entry["release"] != self.release for entry in self.layout.history()):
             shutil.rmtree(os.path.join(self.layout.private_dir, f"staging-{self.release}"), ignore_errors=True)

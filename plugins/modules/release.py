@@ -304,7 +304,12 @@ def main() -> None:
             )
         done.append({"phase": phase, "seconds": round(time.monotonic() - started, 3), **evidence})
     live = work.layout.current()
-    diff = {"before": f"current -> {live_before}\n", "after": f"current -> {live}\n"}
+    live_after = live
+    if module.check_mode:
+        planned = {"switch": module.params["release"], "revert": module.params["previous"] or None}
+        changing = [entry["phase"] for entry in done if entry["changed"] and entry["phase"] in planned]
+        live_after = planned[changing[-1]] if changing else live
+    diff = {"before": f"current -> {live_before}\n", "after": f"current -> {live_after}\n"}
     changed = any(entry["changed"] for entry in done)
     module.exit_json(changed=changed, release=module.params["release"], phases=done, current=live, diff=diff)
 

@@ -1,0 +1,636 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+ALL = ["stage", "probe", "switch", "restart", "verify", "finish"]
+
+
+def evidence(result):
+    return result["phases"][-1]
+
+
+@pytest.fixture
+def live(site):
+    """A site with r1 and r2 live in this order; the lock is ours."""
+    site.go_live("r1", "r2")
+    return site
+
+
+@pytest.fixture
+def worker(site):
+    """Start workers: worker(release) is the process of a queue worker that runs in that release."""
+    started = []
+
+    def start(release, command="queue:work"):
+        argv = [sys.executable, "-ISc", "print(flush=True); import time; time.sleep(60)", "artisan", command]
+        started.append(subprocess.Popen(argv, cwd=site.path(release), stdout=subprocess.PIPE))
+        started[-1].stdout.readline()
+        return started[-1]
+
+    yield start
+    for child in started:
+        child.kill()
+        child.communicate()
+
+
+# Parameters and the lock
+
+
+@pytest.mark.parametrize("phase", ALL)
+def test_phases_need_the_lock(live, phase):
+    live.lock("run-2")
+    code, result = live.run(phase, release="r1")
+    assert (code, result["failed_phase"], result["changed"]) == (1, phase, False)
+    assert result["msg"] == f"{phase}: {live.root}/.slipway/lock is not held by run run-1 any more; nothing was done"
+    assert live.current() == "r2"
+
+
+def test_nothing_follows_a_phase_that_failed(live):
+    code, result = live.run("switch", "verify", release="r9")
+    assert (code, len(result["phases"]), result["current"]) == (1, 1, "r2")
+    assert result["phases"][0]["error"] == f"{live.path('r9')} does not exist on this host; it cannot become live"
+
+
+@pytest.mark.parametrize(
+    "release, text",
+    [("", "release is needed for the phases stage"), ("..", "'..' is not the name"), ("a/b", "'a/b' is")],
+)
+def test_release_that_is_no_name(site, release, text):
+    code, result = site.run("preflight", "stage", release=release)
+    assert code == 1
+    assert text in result["msg"]
+    assert not site.locked()
+
+
+# preflight
+
+
+def test_preflight_of_a_fresh_host(site):
+    code, result = site.run("preflight", release="", owner="ann")
+    assert (code, result["changed"], result["current"]) == (0, False, None)
+    found = evidence(result)
+    assert (found["releases"], found["rollback_target"], found["stale"]) == ([], None, False)
+    assert json.loads((site.root / ".slipway/lock").read_text())["owner"] == "ann"
+
+
+def test_preflight_tells_what_later_phases_need(live):
+    found = evidence(live.run("preflight", release="")[1])
+    assert (found["current"], found["live_commit"]) == ("r2", "commit of r2")
+    assert (found["rollback_target"], found["releases"]) == ("r1", ["r1", "r2"])
+
+
+@pytest.mark.parametrize("age, stale", [(-60, False), (60, True)])
+def test_preflight_knows_a_configuration_that_is_out_of_date(live, age, stale):
+    cached = live.path("r2") / "bootstrap/cache/config.php"
+    cached.parent.mkdir(parents=True)
+    cached.touch()
+    now = time.time()
+    os.utime(live.root / "shared/.env", (now + age, now + age))
+    assert evidence(live.run("preflight", release="")[1])["stale"] is stale
+
+
+def test_preflight_names_everything_at_once_and_takes_no_lock(site):
+    site.write_env(APP_KEY="", DB_DATABASE="/none.sqlite", CACHE_STORE="redis", REDIS_PORT="1")
+    code, result = site.run("preflight", release="", fpm_socket="/run/none.sock", min_free_mb=10**9)
+    assert code == 1
+    assert result["msg"].startswith("preflight: not ready for a release, nothing was changed:\n- ")
+    for text in (
+        "MiB free, two releases need",
+        "no socket /run/none.sock",
+        "APP_KEY is empty",
+        "/none.sqlite",
+        "127.0.0.1:1",
+    ):
+        assert text in result["msg"]
+    assert not site.locked()
+
+
+def test_preflight_without_environment_or_php(site):
+    (site.root / "shared/.env").unlink()
+    msg = site.run("preflight", release="", php="php-none")[1]["msg"]
+    assert "php-none cannot be run" in msg
+    assert "shared/.env does not exist; put the application's environment into laravel_env" in msg
+
+
+def test_preflight_before_the_site_playbook(site):
+    shutil.rmtree(site.root)
+    code, result = site.run("preflight", release="")
+    assert code == 1
+    assert (
+        result["msg"]
+        == f"preflight: {site.root} does not exist; run the site playbook, which lays out the application, first"
+    )
+
+
+def test_preflight_never_shows_the_password_of_the_database(site):
+    password = "s3" + "cr3t"
+    site.write_env(DB_CONNECTION="mysql", DB_USERNAME="ann", DB_PASSWORD=password)
+    (site.home / "database_error").write_text("SQLSTATE[HY000] [2002] Connection refused")
+    code, result = site.run("preflight", release="")
+    assert code == 1
+    assert "[2002] Connection refused" in result["msg"]
+    assert password not in json.dumps(result) + (site.home / "calls").read_text()
+
+
+def test_preflight_stops_at_the_lock_of_another_run(live):
+    live.lock("run-2")
+    code, result = live.run("preflight", release="")
+    assert code == 1
+    assert "is held by ann since now (run run-2" in result["msg"]
+
+
+@pytest.mark.parametrize("args, age", [({"takeover": True}, 0), ({"lock_ttl": 30}, 60)])
+def test_preflight_takes_a_lock_over(live, args, age):
+    live.lock("run-2")
+    os.utime(live.root / ".slipway/lock", (time.time() - age, time.time() - age))
+    code, result = live.run("preflight", release="", **args)
+    assert code == 0
+    assert evidence(result)["taken_from"]["run"] == "run-2"
+
+
+def test_preflight_takes_no_lock_in_check_mode(site):
+    assert site.run("preflight", release="", _ansible_check_mode=True)[0] == 0
+    assert not site.locked()
+
+
+# stage
+
+
+def test_stage(live):
+    artifact = live.artifact()
+    code, result = live.run("stage", **artifact)
+    path = live.path("r3")
+    assert (code, result["changed"], live.current()) == (0, True, "r2")
+    assert json.loads((path / ".slipway.json").read_text()) == {
+        "release": "r3",
+        "version": "v2",
+        "commit": "c" * 40,
+        "sha256": artifact["sha256"],
+    }
+    assert [entry["command"] for entry in evidence(result)["commands"]] == [
+        "config:cache",
+        "route:cache",
+        "view:cache",
+        "event:cache",
+    ]
+    assert evidence(result)["probe"] == "the application answered /up with 200"
+    assert os.path.realpath(path / "storage") == str(live.root / "shared/storage")
+    assert os.path.realpath(path / "public/storage") == str(live.root / "shared/storage/app/public")
+    assert os.path.realpath(path / ".env") == str(live.root / "shared/.env")
+    assert sorted(entry.name for entry in (live.root / ".slipway").iterdir()) == ["artifacts", "lock", "state.json"]
+
+
+def test_each_release_compiles_views_of_its_own(live):
+    live.run("stage", **live.artifact())
+    assert len(list((live.path("r3") / "bootstrap/cache/views").glob("*.php"))) == 1
+    assert not list((live.root / "shared/storage/framework/views").iterdir())
+
+
+def test_stage_seeds_what_is_shared_the_first_time_only(site):
+    shutil.rmtree(site.root / "shared/storage")
+    site.lock()
+    for release, text in (("r3", "first"), ("r4", "second")):
+        tree = site.home / "tree"
+        (tree / "storage/app").mkdir(parents=True)
+        (tree / "storage/app/seed").write_text(text)
+        (tree / "uploads/deep").mkdir(parents=True)
+        (tree / ".slipway.json").write_text("{}")
+        for name in ("artisan", "vendor/autoload.php", "public/index.php", "routes/web.php", "app.json"):
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            (tree / name).write_text("{}")
+        shared = ["storage", "uploads/deep", "made"]
+        code, result = site.run("stage", release=release, shared_dirs=shared, **site.pack(tree))
+        assert code == 0, result["msg"]
+        (site.path(release) / "storage/app/written").write_text(release)
+        assert (site.path(release) / "storage/app/seed").read_text() == "first"
+        for name in shared:
+            assert os.path.realpath(site.path(release) / name) == str(site.root / "shared" / name)
+    assert (site.path("r3") / "storage/app/written").read_text() == "r4"
+
+
+def test_shared_file_that_is_nowhere(live):
+    (live.root / "shared/.env").unlink()
+    code, result = live.run("stage", **live.artifact())
+    assert code == 1
+    assert "shared/.env does not exist and the release brings none" in result["msg"]
+
+
+def test_damaged_artifact_is_not_unpacked(live):
+    artifact = live.artifact()
+    with open(artifact["artifact"], "ab") as handle:
+        handle.write(b"x")
+    code, result = live.run("stage", **artifact)
+    assert code == 1
+    assert f"not {artifact['sha256']}: it was damaged on its way" in result["msg"]
+    assert not live.path("r3").exists()
+
+
+def test_artifact_that_is_no_archive(live):
+    path = live.root / ".slipway/artifacts/r3.tar.gz"
+    path.write_text("nonsense")
+    digest = subprocess.run(["sha256sum", path], check=True, capture_output=True, text=True).stdout.split()[0]
+    code, result = live.run("stage", artifact=str(path), sha256=digest)
+    assert code == 1
+    assert "cannot be unpacked: " in result["msg"]
+    assert not live.path("r3").exists()
+    assert not list((live.root / ".slipway").glob("staging-*"))
+
+
+def test_artifact_that_is_not_there(live):
+    assert "the artifact (none given) is not on this host" in live.run("stage")[1]["msg"]
+
+
+def test_stage_can_be_repeated(live):
+    artifact = live.artifact()
+    live.run("stage", **artifact)
+    code, result = live.run("stage", **artifact)
+    assert (code, result["changed"]) == (0, False)
+
+
+def test_command_that_fails_while_staging(live):
+    artifact = live.artifact(fail={"route:cache": "syntax error, unexpected token"})
+    code, result = live.run("stage", **artifact)
+    assert code == 1
+    assert "artisan route:cache exited 1 in" in result["msg"]
+    assert result["msg"].endswith("In web.php line 14: syntax error, unexpected token")
+    assert live.current() == "r2"
+
+
+def assets(site, release):
+    return sorted(path.name for path in (site.path(release) / "public/build").iterdir())
+
+
+def stage_with_assets(site, release, *names):
+    """Stage a release with these assets, each holding the name of the release."""
+    from_conftest = site.artifact()
+    tree = site.home / "tree"
+    tree.mkdir()
+    subprocess.run(["tar", "-xzf", from_conftest["artifact"], "-C", tree], check=True)
+    for name in ("manifest.json", *names):
+        path = tree / "public/build" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(release)
+    site.lock()
+    code, result = site.run("stage", release=release, **site.pack(tree))
+    assert code == 0, result.get("msg")
+    return evidence(result)["bridged"]
+
+
+def test_assets_are_bridged_for_exactly_one_release(site):
+    assert stage_with_assets(site, "r1", "app-1.js") == 0
+    site.go_live("r1")
+    assert stage_with_assets(site, "r2", "app-2.js") == 1
+    assert assets(site, "r2") == ["app-1.js", "app-2.js", "manifest.json"]
+    assert (site.path("r2") / "public/build/manifest.json").read_text() == "r2"
+    site.go_live("r2")
+    assert stage_with_assets(site, "r3", "app-3.js") == 1
+    assert assets(site, "r3") == ["app-2.js", "app-3.js", "manifest.json"]
+
+
+def test_assets_bridged_twice_stay_for_one_release(site):
+    stage_with_assets(site, "r1", "app-1.js")
+    site.go_live("r1")
+    stage_with_assets(site, "r2", "app-2.js")
+    assert site.run("stage", release="r2")[0] == 0
+    site.go_live("r2")
+    stage_with_assets(site, "r3", "app-3.js")
+    assert assets(site, "r3") == ["app-2.js", "app-3.js", "manifest.json"]
+
+
+def test_no_assets_are_bridged_where_none_are_asked_for(site):
+    stage_with_assets(site, "r1", "app-1.js")
+    site.go_live("r1")
+    (site.path("r2") / "public/build").mkdir(parents=True)
+    site.add("r2")
+    assert evidence(site.run("stage", release="r2", assets_dir="")[1])["bridged"] == 0
+
+
+def test_release_that_is_not_well_is_not_staged(live):
+    code, result = live.run("stage", **live.artifact(health=503))
+    assert code == 1
+    assert f"the application in {live.path('r3')} answered /up with 503; see " in result["msg"]
+
+
+def test_release_that_needs_its_migrations_is_probed_again(live):
+    code, result = live.run("stage", **live.artifact(migrations=["add_column"], needs_migration="add_column"))
+    assert (code, evidence(result)["probe_again"]) == (0, True)
+    assert evidence(result)["probe"].startswith("not well before its migrations (")
+    assert live.run("probe")[0] == 1
+    (live.home / "database.json").write_text('["add_column"]')
+    assert evidence(live.run("probe")[1])["probe"] == "the application answered /up with 200"
+
+
+def test_release_answers_through_fpm_before_it_is_live(live, fpm):
+    code, result = live.run("stage", fpm_socket=fpm.address, health_host="shop.example.com", **live.artifact())
+    assert (code, evidence(result)["probe"]) == (0, "PHP-FPM answered /up")
+    assert fpm.requests[0]["SCRIPT_FILENAME"] == str(live.path("r3") / "public/index.php")
+    assert fpm.requests[0]["HTTP_HOST"] == "shop.example.com"
+
+
+def test_fpm_that_answers_badly_stops_the_stage(live, fpm):
+    fpm.stdout = b"Status: 500\r\n\r\nWhoops"
+    code, result = live.run("stage", fpm_socket=fpm.address, **live.artifact())
+    assert code == 1
+    assert result["msg"].endswith("answered 500: Whoops")
+
+
+@pytest.mark.parametrize("phase, changed", [("stage", True), ("probe", False), ("restart", True), ("verify", False)])
+def test_check_mode_does_nothing(live, phase, changed):
+    before = sorted(live.root.rglob("*"))
+    code, result = live.run(phase, _ansible_check_mode=True)
+    assert (code, result["changed"]) == (0, changed)
+    assert sorted(live.root.rglob("*")) == before
+
+
+# switch
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_switch(live, check):
+    live.add("r3")
+    code, result = live.run("switch", _ansible_check_mode=check)
+    assert (code, result["changed"], evidence(result)["previous"]) == (0, True, "r2")
+    assert live.current() == result["current"] == ("r2" if check else "r3")
+    assert live.history() == (["r1", "r2"] if check else ["r1", "r2", "r3"])
+    assert result["diff"] == {"before": "current -> r2\n", "after": "current -> r3\n"}
+
+
+def test_switch_to_what_is_live_changes_nothing(live):
+    code, result = live.run("switch", release="r2")
+    assert (code, result["changed"], live.history()) == (0, False, ["r1", "r2"])
+
+
+def test_there_is_no_moment_without_a_live_release(live):
+    live.add("r3")
+    watch = (
+        "import os, sys\nprint(flush=True)\n"
+        "while os.path.exists(sys.argv[2]):\n    assert os.readlink(sys.argv[1])[-2:] in ('r2', 'r3')\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-ISc", watch, live.root / "current", live.root / ".slipway/lock"], stdout=subprocess.PIPE
+    ) as watcher:
+        watcher.stdout.readline()
+        for release in ["r3", "r2"] * 5:
+            live.run("switch", release=release)
+        (live.root / ".slipway/lock").unlink()
+        assert watcher.wait(5) == 0
+
+
+# restart
+
+
+def test_restart_ends_the_workers_of_other_releases_only(live, worker):
+    old, current = worker("r1"), worker("r2", "horizon")
+    code, result = live.run("restart", release="r2")
+    assert (code, result["changed"], evidence(result)["stopped"]) == (0, True, [old.pid])
+    assert old.wait(5) == -signal.SIGTERM
+    assert current.poll() is None
+
+
+def test_restart_without_workers_changes_nothing(live):
+    assert live.run("restart", release="r2")[1]["changed"] is False
+
+
+def test_restart_commands(live):
+    commands = [["sudo", "-n", "supervisorctl", "start", "app:*"], ["touch", f"{live.home}/second"]]
+    assert live.run("restart", release="r2", restart_commands=commands)[0] == 0
+    assert "sudo -n supervisorctl start app:*\n" in (live.home / "calls").read_text()
+    assert (live.home / "second").exists()
+
+
+def test_restart_command_that_fails(live):
+    code, result = live.run(
+        "restart", release="r2", restart_commands=[["ls", "/nowhere"], ["touch", f"{live.home}/no"]]
+    )
+    assert code == 1
+    assert result["msg"].startswith("restart: ls /nowhere exited 2: ls: ")
+    assert not (live.home / "no").exists()
+
+
+RELOAD = ["sudo", "-n", "systemctl", "reload", "php{version}-fpm.service"]
+
+
+def opcache(free, keys):
+    status = {
+        "memory_usage": {"used_memory": 100 - free, "free_memory": free, "wasted_memory": 0},
+        "opcache_statistics": {"num_cached_keys": keys, "max_cached_keys": 100},
+    }
+    return b"Content-Type: application/json\r\n\r\n" + json.dumps(status).encode()
+
+
+@pytest.mark.parametrize(
+    "when, answer, reason",
+    [
+        ("auto", opcache(50, 50), ""),
+        ("auto", opcache(19, 50), "OPcache has 0 of 0 MiB left"),
+        ("auto", opcache(50, 81), "OPcache has 19 of 100 keys left"),
+        ("auto", b"\r\n\r\nfalse", ""),
+        ("auto", b"\r\n\r\nnonsense", ""),
+        ("always", opcache(50, 50), "always"),
+        ("never", opcache(1, 99), ""),
+    ],
+)
+def test_fpm_is_reloaded_where_it_is_needed(live, fpm, when, answer, reason):
+    fpm.by_script["opcache.php"] = answer
+    args = {"fpm_socket": fpm.address, "fpm_reload": when, "fpm_reload_command": RELOAD}
+    code, result = live.run("restart", release="r2", **args)
+    assert (code, result["changed"], evidence(result)["fpm_reloaded"]) == (0, bool(reason), reason)
+    reloaded = "sudo -n systemctl reload php8.4-fpm.service\n" in (live.home / "calls").read_text()
+    assert reloaded is bool(reason)
+
+
+# verify
+
+
+def test_verify(live, worker, http_server, fpm):
+    running = worker("r2")
+    url = http_server(X_Release_Id="r2")
+    code, result = live.run("verify", release="r2", workers=1, fpm_socket=fpm.address, health_url=f"{url}/up")
+    assert (code, result["changed"]) == (0, False)
+    assert evidence(result)["workers"] == [f"queue:work {running.pid}"]
+    assert fpm.requests[0]["SCRIPT_FILENAME"] == str(live.path("r2") / "public/index.php")
+
+
+def test_verify_names_everything_that_is_not_well(live, worker, http_server, fpm):
+    fpm.stdout = b"Status: 500\r\n\r\nWhoops"
+    old = worker("r1")
+    url = http_server(X_Release_Id="r1")
+    args = {"workers": 2, "fpm_socket": fpm.address, "health_url": url}
+    code, result = live.run("verify", release="r2", **args)
+    assert code == 1
+    assert result["msg"].startswith("verify: r2 is not well after 0 s: through PHP-FPM ")
+    assert f"{url} is served by release r1, not by r2; " in result["msg"]
+    assert f"still on another release: queue:work (pid {old.pid}); 0 of 2 workers run r2" in result["msg"]
+
+
+def test_verify_waits_until_the_deadline(live, worker):
+    started = time.monotonic()
+    live.run("verify", release="r2", workers=1, timeout=1)
+    assert 1 <= time.monotonic() - started < 3
+    old = worker("r1")
+    old.terminate()
+    old.wait()
+    assert live.run("verify", release="r2", timeout=5)[0] == 0
+
+
+def test_verify_of_a_release_that_is_not_live(live):
+    live.add("r3")
+    assert f"{live.root}/current points at r2" in live.run("verify")[1]["msg"]
+
+
+# revert
+
+
+def test_revert_before_the_switch_removes_what_was_staged(live):
+    live.run("stage", **live.artifact(health=500))
+    assert live.path("r3").exists()
+    code, result = live.run("revert", previous="r2")
+    assert (code, result["changed"], evidence(result)["reverted"], result["current"]) == (0, False, False, "r2")
+    assert not live.path("r3").exists()
+    assert not live.locked()
+    assert live.history() == ["r1", "r2"]
+
+
+def test_revert_after_the_switch_goes_back_and_marks_the_release_bad(live, worker):
+    live.go_live("r3")
+    failed = worker("r3")
+    code, result = live.run("revert", previous="r2")
+    assert (code, result["changed"], evidence(result)["reverted"], result["current"]) == (0, True, True, "r2")
+    assert failed.wait(5) == -signal.SIGTERM
+    assert [entry["release"] for entry in live.state() if entry.get("bad")] == ["r3"]
+    assert not live.locked()
+    assert evidence(live.run("preflight", release="")[1])["rollback_target"] == "r1"
+
+
+def test_revert_of_the_very_first_release(site):
+    site.go_live("r3")
+    code, result = site.run("revert", previous="")
+    assert (code, evidence(result)["reverted"], result["current"]) == (0, True, None)
+    assert not site.locked()
+    site.go_live("r4")
+    assert evidence(site.run("preflight", release="")[1])["rollback_target"] is None, "r3 was bad"
+
+
+def test_revert_of_a_rollback_that_went_wrong(live):
+    live.add("r3")
+    live.go_live("r3")
+    live.lock()
+    live.run("switch", release="r2")
+    code, result = live.run("revert", release="r2", previous="r3")
+    assert (code, result["current"], evidence(result)["reverted"]) == (0, "r3", True)
+
+
+@pytest.mark.parametrize("holder", ["run-2", None])
+def test_revert_leaves_alone_what_another_run_holds(live, holder):
+    live.go_live("r3")
+    live.lock("run-2") if holder else (live.root / ".slipway/lock").unlink()
+    code, result = live.run("revert", previous="r2")
+    assert (code, result["changed"], evidence(result)["reverted"], live.current()) == (0, False, False, "r3")
+    assert live.locked() is bool(holder)
+
+
+def test_revert_that_is_not_well_is_loud_and_says_what_is_live(live):
+    live.go_live("r3")
+    code, result = live.run("revert", previous="r2", health_url="http://127.0.0.1:1/up")
+    assert (code, result["failed_phase"], result["current"]) == (1, "revert", "r2")
+    assert result["msg"].startswith("revert: r2 is not well after 0 s: ")
+
+
+def test_revert_never_removes_a_release_that_was_live(live):
+    code, result = live.run("revert", release="r1", previous="r2")
+    assert (code, result["changed"], live.current()) == (0, False, "r2")
+    assert live.path("r1").exists()
+
+
+@pytest.mark.parametrize("release, reverted", [("r3", True), ("r4", False)])
+def test_revert_in_check_mode(live, release, reverted):
+    live.go_live("r3")
+    live.add("r4")
+    code, result = live.run("revert", release=release, previous="r2", _ansible_check_mode=True)
+    assert (code, result["changed"]) == (0, reverted)
+    assert result["diff"]["after"] == ("current -> r2\n" if reverted else "current -> r3\n")
+    assert live.current() == "r3"
+    assert live.path("r4").exists()
+
+
+# finish
+
+
+@pytest.fixture
+def many(site):
+    """A site with r1 to r6 live in this order."""
+    site.go_live("r1", "r2", "r3", "r4", "r5", "r6")
+    return site
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_finish_prunes_the_oldest_and_gives_the_lock_back(many, check):
+    code, result = many.run("finish", release="r6", keep=4, _ansible_check_mode=check)
+    assert (code, result["changed"], evidence(result)["removed"]) == (0, True, ["r1", "r2"])
+    assert many.path("r1").exists() is check
+    assert many.path("r3").exists()
+    assert many.locked() is check
+
+
+def test_finish_keeps_the_live_one_its_predecessor_and_what_processes_use(many, worker):
+    worker("r2", "tinker")
+    code, result = many.run("finish", release="r6", keep=0)
+    assert code == 0
+    assert evidence(result)["removed"] == ["r1", "r3", "r4"]
+    assert evidence(many.run("preflight", release="")[1])["rollback_target"] == "r5"
+
+
+def test_finish_after_a_rollback_marks_the_bad_release(many):
+    many.run("switch", release="r5")
+    many.run("finish", release="r5", bad="r6", keep=9)
+    found = evidence(many.run("preflight", release="")[1])
+    assert found["rollback_target"] == "r4"
+    assert [entry["release"] for entry in many.state() if entry.get("bad")] == ["r6"]
+
+
+def test_finish_removes_the_artifacts_of_releases_that_are_gone(many):
+    for release in ("r1", "r6", "aborted"):
+        (many.root / f".slipway/artifacts/{release}.tar.gz").touch()
+    many.run("finish", release="r6", keep=5)
+    assert [path.name for path in (many.root / ".slipway/artifacts").iterdir()] == ["r6.tar.gz"]
+
+
+def test_finish_only_warns_about_what_cannot_be_removed(many, monkeypatch):
+    real = shutil.rmtree
+
+    def rmtree(path, *args, **kwargs):
+        if str(path).endswith("r1"):
+            raise PermissionError(13, "Permission denied", path)
+        real(path, *args, **kwargs)
+
+    monkeypatch.setattr(shutil, "rmtree", rmtree)
+    code, result = many.run("finish", release="r6", keep=4)
+    assert (code, evidence(result)["removed"]) == (0, ["r2"])
+    assert any("r1 could not be removed" in str(warning) for warning in result["warnings"])
+    assert not many.locked()
+
+
+# All together
+
+
+def test_a_whole_release_in_one_run(live):
+    artifact = live.artifact()
+    code, result = live.run("preflight", *[phase for phase in ALL if phase != "probe"], **artifact)
+    assert (code, result["changed"], live.current()) == (0, True, "r3")
+    assert [entry["phase"] for entry in result["phases"]] == [
+        "preflight",
+        "stage",
+        "switch",
+        "restart",
+        "verify",
+        "finish",
+    ]
+    assert not live.locked()
