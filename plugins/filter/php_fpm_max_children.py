@@ -58,7 +58,8 @@ def php_fpm_max_children(
             raise AnsibleFilterError(f"php_fpm_max_children needs a number as {name}, got {native_type_name(value)}")
     if child_mb <= 0 or not 0 < share <= 1:
         raise AnsibleFilterError(
-            f"php_fpm_max_children needs a child above 0 MiB and a share above 0 and at most 1, got {child_mb} and {share}"
+            "php_fpm_max_children needs a child above 0 MiB and a share above 0 and at most 1,"
+            f" got {child_mb} and {share}"
         )
     return max(minimum, min(maximum, int(memory_mb * share // child_mb)))
 

@@ -14,8 +14,8 @@ description:
 options:
   _input:
     description:
-      - The workers. V(name) is required; V(connection) (V(redis)), V(queue) (V(default)), V(processes) (1), V(tries) (3),
-        V(timeout) (60), V(sleep) (1), V(memory) (256) and V(max_time) (3600) are not.
+      - The workers. V(name) is required; V(connection) (V(redis)), V(queue) (V(default)), V(processes) (1),
+        V(tries) (3), V(timeout) (60), V(sleep) (1), V(memory) (256) and V(max_time) (3600) are not.
     type: list
     elements: dictionary
     required: true

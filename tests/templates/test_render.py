@@ -1,0 +1,160 @@
+"""What the roles besides nginx write."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import pytest
+
+
+def test_pool(role):
+    php = role("php_fpm", laravel_app="shop", laravel_user="shop")
+    text = php.render("etc/php/fpm/pool.d/pool.conf.j2", item=php.value("__php_fpm_pools")[0])
+    assert text.startswith(";\n; Ansible managed\n;\n[shop]\n")
+    for line in (
+        "user = shop",
+        "listen = /run/php/shop.sock",
+        "listen.owner = shop",
+        "listen.group = www-data",
+        "listen.mode = 0660",
+        "pm.max_children = 32",
+    ):
+        assert f"{line}\n" in text
+
+
+def test_pools_share_the_children(role):
+    php = role("php_fpm", php_fpm_pools=[{"name": "a"}, {"name": "b"}, {"name": "c", "max_children": 5}])
+    assert [pool["settings"]["pm.max_children"] for pool in php.value("__php_fpm_pools")] == [16, 16, 5]
+
+
+def test_php_ini(role):
+    values = {"values": {"memory_limit": "1G", "display_errors": False, "error_log": "a b", "zend.assertions": -1}}
+    lines = role("php_fpm").render("etc/php/conf.d/99-slipway.ini.j2", item=values).splitlines()
+    assert lines[3:] == ["display_errors = Off", 'error_log = "a b"', "memory_limit = 1G", "zend.assertions = -1"]
+
+
+def test_code_is_never_looked_at_twice_and_a_reload_waits(role):
+    php = role("php_fpm")
+    text = php.render("etc/php/conf.d/99-slipway.ini.j2", item={"values": php.value("php_fpm_ini")})
+    assert "opcache.validate_timestamps = Off\n" in text
+    assert "expose_php = Off\n" in text
+    assert "process_control_timeout = 10s\n" in php.render("etc/php/fpm/pool.d/00-slipway.conf.j2")
+
+
+def test_sudo_allows_one_reload(role):
+    text = role("php_fpm", "bookworm", laravel_user="shop").render("etc/sudoers.d/php-fpm.j2")
+    assert text.splitlines()[3:] == ["shop ALL=(root) NOPASSWD: /usr/bin/systemctl reload php8.2-fpm.service"]
+
+
+def test_queue_worker(role):
+    workers = [{"name": "mail", "queue": "mail,low", "timeout": 300, "processes": 2}]
+    loaded = role("queue_worker", laravel_app="shop", laravel_root="/srv/shop", laravel_queue_workers=workers)
+    program = loaded.value("__queue_worker_programs")[0]
+    assert program["command"].startswith("php artisan queue:work redis --queue=mail,low --tries=3 --timeout=300 ")
+    sudoers = loaded.render("etc/sudoers.d/queue.j2").splitlines()
+    assert sudoers[-1] == r"deploy ALL=(root) NOPASSWD: /usr/bin/supervisorctl start shop-queue-mail\:\*"
+    text = role("supervisor").render("etc/supervisor/conf.d/program.conf.j2", item=program)
+    for line in (
+        "[program:shop-queue-mail]",
+        f"command={program['command']}",
+        "directory=/srv/shop/current",
+        "user=deploy",
+        "numprocs=2",
+        "stopwaitsecs=310",
+        "autorestart=true",
+    ):
+        assert f"{line}\n" in text
+
+
+def test_program_environment(role):
+    program = {"name": "x", "command": "date +%s", "directory": "/", "user": "root"}
+    more = {"environment": {"B": "100%", "A": 'a "b", c'}, "settings": {"priority": 10}, "autostart": False}
+    text = role("supervisor").render("etc/supervisor/conf.d/program.conf.j2", item=program | more)
+    assert "command=date +%%s\n" in text
+    assert 'environment=A="a \\"b\\", c",B="100%%"\npriority=10\n' in text
+    assert "autostart=false\n" in text
+
+
+def test_cron_waits_for_the_first_release(role):
+    text = role("scheduler", laravel_root="/srv/shop", laravel_user="shop").render("etc/cron.d/app.j2")
+    assert 'MAILTO=""\n' in text
+    assert text.splitlines()[-1].startswith(
+        "* * * * * shop test ! -f /srv/shop/current/artisan || (cd /srv/shop/current && "
+    )
+    assert len([line for line in text.splitlines() if line.startswith("*")]) == 1
+
+
+def test_redis(role):
+    text = role("redis", laravel_redis_password='a"b\\c').render("etc/redis/slipway.conf.j2")  # noqa: S106
+    assert text.splitlines()[3:] == [
+        "appendonly yes",
+        "bind 127.0.0.1",
+        "maxmemory 428867584",
+        "maxmemory-policy noeviction",
+        "port 6379",
+        r'requirepass "a\"b\\c"',
+    ]
+
+
+def test_redis_without_a_password(role):
+    assert "requirepass" not in role("redis").render("etc/redis/slipway.conf.j2")
+
+
+def test_mariadb(role):
+    text = role("mysql", mysql_settings={"skip_name_resolve": True}).render(
+        "etc/mysql/mariadb.conf.d/90-slipway.cnf.j2"
+    )
+    assert text.splitlines()[3:] == [
+        "[mysqld]",
+        "bind_address = 127.0.0.1",
+        "character_set_server = utf8mb4",
+        "collation_server = utf8mb4_unicode_ci",
+        "innodb_buffer_pool_size = 1073741824",
+        "max_connections = 200",
+        "skip_name_resolve = ON",
+    ]
+
+
+def test_database_and_account_of_the_application(role):
+    mysql = role("mysql", laravel_db_name="shop", laravel_db_user="web", laravel_db_password="x")  # noqa: S106
+    assert mysql.value("mysql_databases") == [{"name": "shop"}]
+    accounts = [(account["name"], account["privileges"], host) for account, host in mysql.value("__mysql_accounts")]
+    assert accounts == [("web", "shop.*:ALL", "localhost"), ("web", "shop.*:ALL", "127.0.0.1")]
+    assert role("mysql").value("mysql_users") == []
+
+
+def test_ssh(role):
+    settings = {"PasswordAuthentication": False, "PermitRootLogin": "no", "Port": 2222}
+    text = role("base", base_ssh_settings=settings).render("etc/ssh/sshd_config.d/00-slipway.conf.j2")
+    assert text.splitlines()[3:] == ["PasswordAuthentication no", "PermitRootLogin no", "Port 2222"]
+
+
+def test_ssh_keeps_passwords_while_the_login_has_no_key(role):
+    settings = {"passwordauthentication": "no", "PermitRootLogin": "no", "MaxAuthTries": 4}
+    base = role("base", base_ssh_settings=settings, __base_login_key={"rc": 1})
+    assert base.render("etc/ssh/sshd_config.d/00-slipway.conf.j2").splitlines()[3:] == ["MaxAuthTries 4"]
+
+
+def test_jails(role):
+    jails = {"sshd": {"enabled": True}, "nginx-http-auth": {"enabled": False, "maxretry": 3}}
+    base = role("base", base_fail2ban_jails=jails, __base_sshd={"stdout": "port 22\nport 2222\n"})
+    text = base.render("etc/fail2ban/jail.d/slipway.local.j2")
+    assert "[nginx-http-auth]\nenabled = false\nmaxretry = 3\n" in text
+    assert "[sshd]\nenabled = true\nport = 22,2222\n" in text
+
+
+def test_upgrades(role):
+    base = role("base", base_upgrades_blacklist=["mariadb-"], base_upgrades_reboot=True)
+    text = base.render("etc/apt/apt.conf.d/52slipway-upgrades.j2")
+    assert 'APT::Periodic::Unattended-Upgrade "1";\n' in text
+    assert 'Unattended-Upgrade::Automatic-Reboot "true";\n' in text
+    assert 'Unattended-Upgrade::Package-Blacklist:: "mariadb-";\n' in text
+
+
+@pytest.mark.skipif(not shutil.which("visudo"), reason="sudo is not installed")
+@pytest.mark.parametrize(("name", "template"), [("php_fpm", "php-fpm"), ("queue_worker", "queue")])
+def test_sudo_accepts_it(role, tmp_path, name, template):
+    (tmp_path / "sudoers").write_text(role(name).render(f"etc/sudoers.d/{template}.j2"))
+    test = subprocess.run(["visudo", "-cf", tmp_path / "sudoers"], capture_output=True, text=True, check=False)
+    assert test.returncode == 0, test.stderr
