@@ -50,6 +50,18 @@ $try = function ($name, $function) use (&$errors) {
         return null;
     }
 };
+// Asked once: each further question would wait for the same timeout several times over.
+$unreachable = null;
+try {
+    $app->make('db')->connection()->getPdo();
+} catch (Throwable $error) {
+    $unreachable = $error;
+}
+$needs_database = function () use (&$unreachable) {
+    if ($unreachable) {
+        throw $unreachable;
+    }
+};
 $info = [
     'version' => $app->version(),
     'php_version' => PHP_VERSION,
@@ -65,15 +77,22 @@ $info = [
     'view_path' => config('view.compiled'),
     'database' => config('database.default'),
     'queue' => config('queue.default'),
-    'migrations' => $try('migrations', function () use ($app) {
+    'migrations' => $try('migrations', function () use ($app, $needs_database) {
+        $needs_database();
         $migrator = $app->make('migrator');
         $paths = array_merge([$app->databasePath('migrations')], $migrator->paths());
         $files = array_keys($migrator->getMigrationFiles($paths));
         $ran = $migrator->repositoryExists() ? $migrator->getRepository()->getRan() : [];
         return ['ran' => array_values($ran), 'pending' => array_values(array_diff($files, $ran))];
     }),
-    'queue_size' => $try('queue', function () use ($app) { return $app->make('queue')->size(); }),
-    'failed_jobs' => $try('failed_jobs', function () use ($app) {
+    'queue_size' => $try('queue', function () use ($app, $needs_database) {
+        if (config('queue.connections.' . config('queue.default') . '.driver') === 'database') {
+            $needs_database();
+        }
+        return $app->make('queue')->size();
+    }),
+    'failed_jobs' => $try('failed_jobs', function () use ($app, $needs_database) {
+        $needs_database();
         $failer = $app->make('queue.failer');
         // count() came with Laravel 10; all() loads every payload.
         return method_exists($failer, 'count') ? $failer->count() : count($failer->all());
@@ -140,8 +159,8 @@ READ_ONLY = frozenset(
     )
 )
 
-# serialize() of a closure holds spl_object_hash(), which differs in each process.
-_OBJECT_HASH = re.compile(rb"[0-9a-f]{16}0{16}")
+# What differs in each process: spl_object_hash() of a serialized closure, and the names that route:cache makes up.
+_RANDOM = re.compile(rb"[0-9a-f]{16}0{16}|generated::[A-Za-z0-9]{16}")
 _SECRET_NAME = re.compile(r"AUTH|CREDENTIAL|KEY|PASS|SECRET|TOKEN", re.IGNORECASE)
 _EXCEPTION = re.compile(r"In \S+ line \d+:$")
 _DECORATION = re.compile(r"^[\s│┌└├─+|=-]*$")
@@ -199,7 +218,7 @@ def fingerprint(path: str) -> str:
         return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16] if names else ""
     try:
         with open(path, "rb") as handle:
-            return hashlib.sha256(_OBJECT_HASH.sub(b"", handle.read())).hexdigest()[:16]
+            return hashlib.sha256(_RANDOM.sub(b"", handle.read())).hexdigest()[:16]
     except FileNotFoundError:
         return ""
 
