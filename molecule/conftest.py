@@ -85,7 +85,12 @@ def play() -> Callable[..., Play]:
         for name, value in extra.items():
             argv += ["-e", f"{name}={value}"]
         env = {name: value for name, value in os.environ.items() if name != "ANSIBLE_CONFIG"}
-        env |= {"SLIPWAY_RECORDS_DIR": str(RECORDS), "ANSIBLE_NOCOLOR": "true", "ANSIBLE_INJECT_FACT_VARS": "false"}
+        env |= {
+            "SLIPWAY_RECORDS_DIR": str(RECORDS),
+            "ANSIBLE_INJECT_FACT_VARS": "false",
+            "ANSIBLE_NOCOLOR": "true",
+            "ANSIBLE_PIPELINING": "true",  # the ansible.cfg of the checkout sets it for SSH only
+        }
         done = subprocess.run(
             argv,
             cwd=ROOT,
