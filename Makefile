@@ -37,8 +37,12 @@ unit: setup ## Tests that need no host
 	@tests/run.py unit
 build: setup ## Build the artifact, install it into an empty path, resolve its parts by full name
 	@tests/run.py build
-local: setup ## A release on a local connection, no Docker
+local: setup ## The demo and releases on a local connection, no Docker
 	@tests/run.py local
+
+.PHONY: test-demo
+test-demo: setup ## The demo in Docker, from a fresh copy of the checkout
+	@tests/run.py demo
 
 .PHONY: molecule
 molecule: setup ## Molecule: S=default picks the scenario, D=debian12 one distribution

@@ -24,7 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / ".cache" / "test"
 DISTROS = ["debian12", "debian13"]
-DOCKER_LAYERS = ["molecule"]
+DOCKER_LAYERS = ["molecule", "demo"]
 COLOUR = r"\x1b\[[0-9;]*m"
 IN_CI = os.environ.get("CI") == "true"
 
@@ -119,13 +119,15 @@ def layer_steps(layer: str, scenario: str, distros: list[str]) -> list[Step]:
         case "build":
             return [pytest_step("build", "tests/build")]
         case "local":
-            return [pytest_step("local", "tests/local")]
+            return [pytest_step("local", "tests/demo/test_local.py", minutes=15)]
+        case "demo":
+            return [pytest_step("demo", "tests/demo/test_docker.py", minutes=20)]
         case "molecule":
             return molecule_steps(scenario, distros)
     raise ValueError(layer)
 
 
-LAYERS = ["lint", "unit", "build", "sanity", "local", "molecule"]
+LAYERS = ["lint", "unit", "build", "sanity", "local", "molecule", "demo"]
 
 
 def has_docker() -> bool:
