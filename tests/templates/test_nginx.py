@@ -52,6 +52,7 @@ def test_hashed_assets_are_kept(role):
     assert '    "~^/build/" "public, max-age=31536000, immutable";' in text
     assert r'    "~^/v1\.0/" "public, max-age=31536000, immutable";' in text
     assert "map $uri $slipway_cache_my_shop {" in text
+    assert "try_files $uri =404;" in block(text, "location /v1.0/")
     assert "    add_header Cache-Control $slipway_cache_my_shop;" in text
 
 
