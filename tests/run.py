@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -68,10 +68,10 @@ def count_sanity(output: str, _status: int) -> Count:
     return total - failed, failed
 
 
-def pytest_step(name: str, *paths: str, minutes: float = 10) -> Step:
+def pytest_step(name: str, *paths: str, minutes: float = 10, options: Sequence[str] = ()) -> Step:
     report = LOGS / f"{name}.xml"
     existing = [path for path in paths if (ROOT / path).exists()]
-    argv = ["python", "-m", "pytest", "-q", "--color=no", f"--junitxml={report}", *existing]
+    argv = ["python", "-m", "pytest", "-q", "--color=no", f"--junitxml={report}", *options, *existing]
     return Step(name, argv, minutes, counter=count_junit(report))
 
 
@@ -119,9 +119,9 @@ def layer_steps(layer: str, scenario: str, distros: list[str]) -> list[Step]:
         case "build":
             return [pytest_step("build", "tests/build")]
         case "local":
-            return [pytest_step("local", "tests/demo/test_local.py", minutes=15)]
+            return [pytest_step("local", "tests/demo/test_local.py", minutes=15, options=["--exitfirst"])]
         case "demo":
-            return [pytest_step("demo", "tests/demo/test_docker.py", minutes=20)]
+            return [pytest_step("demo", "tests/demo/test_docker.py", minutes=20, options=["--exitfirst"])]
         case "molecule":
             return molecule_steps(scenario, distros)
     raise ValueError(layer)
