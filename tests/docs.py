@@ -69,12 +69,16 @@ def tables(role: Path) -> str:
     specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())["argument_specs"]
     file = role / "defaults" / "main.yml"
     defaults = (yaml.safe_load(file.read_text()) if file.exists() else None) or {}
-    parts = []
+    # Entry points that take the same variables share a table.
+    shared: dict[str, list[str]] = {}
     for entry, spec in specs.items():
-        heading = "" if len(specs) == 1 else f"Entry point `{entry}`: {prose(spec.get('short_description', ''))}\n\n"
         body = rows(spec.get("options", {}), defaults)
-        table = ["| Variable | Type | Default | Meaning |", "|---|---|---|---|", *body] if body else ["No options."]
-        parts.append(heading + "\n".join(table) + "\n")
+        lines = ["| Variable | Type | Default | Meaning |", "|---|---|---|---|", *body] if body else ["No options."]
+        shared.setdefault("\n".join(lines), []).append(f"`{entry}`")
+    parts = []
+    for table, entries in shared.items():
+        heading = f"Entry point {', '.join(entries)}:\n\n" if len(shared) > 1 else ""
+        parts.append(heading + table + "\n")
     return "\n" + "\n".join(parts) + "\n"
 
 
