@@ -173,7 +173,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         self._note(result)
 
     def v2_runner_on_failed(self, result: CallbackTaskResult, ignore_errors: bool = False) -> None:
-        self._note(result)
+        self._note(result, failed=True)
         if not ignore_errors:
             self._note_failure(result, str(result.result.get("msg", "no message")))
 
@@ -186,7 +186,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
             return  # the role tells how it ended; the failure itself has an entry
         self._append("failure", {"host": result.host.get_name(), "task": result.task.get_name(), "message": message})
 
-    def _note(self, result: CallbackTaskResult) -> None:
+    def _note(self, result: CallbackTaskResult, failed: bool = False) -> None:
         if self._record is None or not result.task.action.startswith(PREFIX):
             return
         content = dict(result.result)
@@ -196,7 +196,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
             seconds = round(sum(entry.get("seconds", 0) for entry in content.get("results", [])), 3)
             names = list(content["migrations"])
             phases = [{"phase": "migrate", "seconds": seconds, "changed": bool(names), "migrations": names}]
-            if content.get("failed"):
+            if failed:  # Ansible keeps that key to itself: the event says it
                 phases[0].update(seconds=content.get("seconds", seconds), error=content.get("msg"))
         # What Ansible and the network needed around the module counts for the first phase of the run.
         around = time.time() - self._task_started - sum(phase["seconds"] for phase in phases)
