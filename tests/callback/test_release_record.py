@@ -54,6 +54,7 @@ class Fleet:
             "TMPDIR": str(home / "tmp"),
             "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
             "ANSIBLE_NOCOLOR": "true",
+            "ANSIBLE_PIPELINING": "true",
             "SLIPWAY_RECORDS_DIR": str(home / "records"),
             "GIT_CONFIG_SYSTEM": os.devnull,
         }
@@ -184,17 +185,18 @@ def runs(web):
         return fleet.play(ROOT / "release.yml", "-e", f"release_version={version}", *words, **environment)
 
     write(home / "no-directory", "")
+    layout = fleet.play(home / "layout.yml", "-vvv", "--diff", "--limit=web1")
+    shutil.copytree(home / "hosts/web1", home / "hosts/web2")
     return {
-        "layout": fleet.play(home / "layout.yml", "-vvv", "--diff"),
-        "first": release("v1"),
+        "layout": layout,
+        "unwritable": release("v1", SLIPWAY_RECORDS_DIR=str(home / "no-directory")),
         "second": release("v2", "-vvv", "--diff"),
-        "unchanged": release("v2"),
-        "check": release("v1", "--check"),
+        "unchanged": release("v2", "--limit=web1"),
+        "check": release("v1", "--check", "--limit=web1"),
         "reverted": release("v3-is-not-well"),
         "aborted": release("v5-does-not-build"),
         "migration": release("v4-does-not-migrate"),
         "rollback": fleet.play(ROOT / "rollback.yml"),
-        "unwritable": release("v2", SLIPWAY_RECORDS_DIR=str(home / "no-directory")),
     }
 
 
@@ -202,15 +204,12 @@ RELEASED = {"web1": ["preflight", "build", "stage", "migrate", "switch", "restar
 RELEASED["web2"] = [phase for phase in RELEASED["web1"] if phase not in ("build", "migrate")]
 
 
-@pytest.mark.parametrize(
-    "name, version, migrations", [("first", "v1", ["create_notes"]), ("second", "v2", ["add_title"])]
-)
-def test_success(runs, name, version, migrations):
-    run = runs[name]
+def test_success(runs):
+    run = runs["second"]
     assert run.status == 0, run.output
     assert [run.entries[0]["event"], run.entries[-1]["event"]] == ["run", "outcome"]
     began = run.of("run")[0]
-    assert (began["playbook"], began["version"], began["inventory"]) == ("release.yml", version, "production")
+    assert (began["playbook"], began["version"], began["inventory"]) == ("release.yml", "v2", "production")
     assert (began["hosts"], began["user"]) == (HOSTS, getpass.getuser())
     assert {host: run.phases(host) for host in HOSTS} == RELEASED
 
@@ -218,8 +217,8 @@ def test_success(runs, name, version, migrations):
     assert run.live["web2"] == release
     assert (run.outcome()["outcome"], run.outcome()["release"]) == ("success", release)
     assert [path.name for path in run.files] == [f"{release}.jsonl", f"{release}.md"]
-    assert next(phase["migrations"] for phase in run.of("phase") if phase["phase"] == "migrate") == migrations
-    assert run.report.startswith(f"# Release {version}: success\n")
+    assert next(phase["migrations"] for phase in run.of("phase") if phase["phase"] == "migrate") == ["add_title"]
+    assert run.report.startswith("# Release v2: success\n")
     assert f"success: {release} in " in run.output
     assert run.of("failure") == []
 
@@ -285,13 +284,13 @@ def test_aborted_by_a_migration(runs, web):
     assert failed["error"].endswith("Column already exists (add_tags_again)")
     for host in HOSTS:
         assert not (web[0] / "hosts" / host / "releases" / run.outcome()["release"]).exists()
-    assert run.output.count("These migrations were applied and stay: add_tags.") == 2
+    assert run.output.count("These migrations were applied and stay: add_tags.") >= len(HOSTS)
 
 
 def test_rolled_back(runs):
     run = runs["rollback"]
     assert run.status == 0, run.output
-    assert run.live == runs["first"].live
+    assert run.live == runs["unwritable"].live
     assert (run.outcome()["outcome"], run.outcome()["release"]) == ("rolled back", run.live["web1"])
     assert [path.name.partition("-")[2] for path in run.files] == ["rolled-back.jsonl", "rolled-back.md"]
     assert run.phases("web2") == ["preflight", "switch", "restart", "verify", "finish"]
@@ -301,7 +300,7 @@ def test_rolled_back(runs):
 def test_a_record_that_cannot_be_written_never_stops_a_release(runs):
     run = runs["unwritable"]
     assert (run.status, run.files) == (0, []), run.output
-    assert run.live["web1"] not in (None, runs["rollback"].live["web1"])
+    assert run.live["web1"] == run.live["web2"] is not None
     warnings = " ".join(run.error.split())
     assert warnings.count("release_record:") == 1
     assert "this run leaves no complete record" in warnings

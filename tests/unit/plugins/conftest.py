@@ -59,7 +59,7 @@ def run_module(capfd):
         capfd.readouterr()
         with patch_module_args(args), pytest.raises(SystemExit) as stop:
             module.main()
-        out = capfd.readouterr().out
+        out, run.stderr = capfd.readouterr()
         return stop.value.code, json.loads(out)
 
     return run
@@ -106,6 +106,9 @@ class Site:
 
     def path(self, release):
         return self.root / "releases" / release
+
+    def stderr(self):
+        return self._run_module.stderr
 
     def current(self):
         link = self.root / "current"

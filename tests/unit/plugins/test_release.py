@@ -614,7 +614,9 @@ def test_finish_only_warns_about_what_cannot_be_removed(many, monkeypatch):
     monkeypatch.setattr(shutil, "rmtree", rmtree)
     code, result = many.run("finish", release="r6", keep=4)
     assert (code, evidence(result)["removed"]) == (0, ["r2"])
-    assert any("r1 could not be removed" in str(warning) for warning in result["warnings"])
+    # Where the controller's code was imported before, by another test, Ansible takes warnings out of the result.
+    warnings = json.dumps(result.get("warnings")) + " ".join(many.stderr().split())
+    assert "r1 could not be removed" in warnings
     assert not many.locked()
 
 
