@@ -210,6 +210,7 @@ def http_server():
             class Handler(BaseHTTPRequestHandler):
                 def do_GET(self):
                     requests.append((self.path, self.headers["Host"]))
+                    serve.authorizations.append(self.headers["Authorization"])
                     self.send_response(status)
                     for name, value in headers.items():
                         self.send_header(name.replace("_", "-"), value)
@@ -226,6 +227,7 @@ def http_server():
             serve.requests = requests
             return f"http://127.0.0.1:{server.server_port}"
 
+        serve.authorizations = []
         yield serve
 
 

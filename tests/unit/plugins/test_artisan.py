@@ -282,6 +282,7 @@ def test_info(run_module, application, home):
     code, result = run_module("artisan_info", release=str(application), environment={"APP_ENV": "staging"})
     assert (code, result["changed"]) == (0, False)
     assert result["application"]["version"] == "9.52.1"
+    assert result["application"]["environment"] == "staging"
     assert result["application"]["migrations"] == {"ran": ["one"], "pending": ["two"]}
 
 

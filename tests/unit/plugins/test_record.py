@@ -4,7 +4,13 @@ import json
 import os
 
 import pytest
-from ansible_collections.slipway.laravel.plugins.plugin_utils.record import FIRST, RecordFile, markdown, read
+from ansible_collections.slipway.laravel.plugins.plugin_utils.record import (
+    FIRST,
+    RecordFile,
+    entry_hash,
+    markdown,
+    read,
+)
 
 RUN = {"version": "v2", "user": "ann", "controller": "ci-1", "inventory": "production", "hosts": ["web1", "web2"]}
 SUCCESS = [
@@ -96,6 +102,18 @@ def test_removed_reordered_or_repeated_line_is_named(path, change, number):
     record(path, SUCCESS)
     spoil(path, change)
     with pytest.raises(ValueError, match=f"line {number} does not follow the line before it"):
+        read(str(path))
+
+
+def test_line_with_a_number_of_its_own_is_named(path):
+    record(path, SUCCESS[:1])
+
+    def forge(lines):
+        entry = {**json.loads(lines[0]), "seq": 2}
+        lines[0] = json.dumps({**entry, "hash": entry_hash(entry)}) + "\n"
+
+    spoil(path, forge)
+    with pytest.raises(ValueError, match="line 1 does not follow"):
         read(str(path))
 
 

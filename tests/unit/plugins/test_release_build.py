@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -149,6 +150,13 @@ def test_password_in_the_address_is_never_shown(build, home, watched_git, http_s
     shown = json.dumps(result) + calls(home)
     assert "cr3t" not in shown
     assert "git " in calls(home)
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_password_in_the_address_is_used(build, http_server, check):
+    address = http_server(401, WWW_Authenticate='Basic realm="git"').replace("//", "//deploy:s3cr3t@")
+    assert build(repository=address, _ansible_check_mode=check)[0] == 1
+    assert "Basic " + base64.b64encode(b"deploy:s3cr3t").decode() in http_server.authorizations
 
 
 def test_password_is_not_kept_on_disk(build, home, http_server):
