@@ -88,8 +88,9 @@ def artisan(app, command, words):
         views = os.environ.get("VIEW_COMPILED_PATH") or os.path.realpath("storage/framework/views")
         write(caches / "config.php", "<?php //" + json.dumps({"env": env, "views": views}))
     elif command == "route:cache":
-        # As Laravel's own: a hash of an object that differs in each process.
-        write(caches / "routes-v7.php", f"<?php // {os.getpid():016x}{0:016x} {Path('routes/web.php').read_text()}")
+        # As Laravel's own: the hash of an object and the name of a route that differ in each process.
+        made_up = f"{os.getpid():016x}{0:016x} generated::{os.getpid():016d}"
+        write(caches / "routes-v7.php", f"<?php // {made_up} {Path('routes/web.php').read_text()}")
     elif command == "event:cache":
         write(caches / "events.php", "<?php return [];")
     elif command == "view:cache":
