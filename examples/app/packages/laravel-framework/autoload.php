@@ -1,3 +1,4 @@
 <?php
 
-require_once '/usr/share/php/Illuminate/autoload.php';
+// By include_path: /usr/share/php where the distribution's package is installed.
+require_once 'Illuminate/autoload.php';
