@@ -9,6 +9,7 @@ and does what is missing, so that a run that was killed can be started again. Ea
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -99,6 +100,10 @@ class Phases:
         if not self.module.check_mode:
             params = self.params
             taken_from = self.layout.lock(params["run"], params["owner"], params["lock_ttl"], params["takeover"])
+            # With the lock ours, what lies there was left by a run that was killed.
+            for pattern in ("build/*", "staging-*"):
+                for leftover in glob.glob(os.path.join(self.layout.private_dir, pattern)):
+                    shutil.rmtree(leftover)
         current = self.layout.current()
         manifest = self.layout.manifest(current) if current else {}
         return {
@@ -379,6 +384,14 @@ class Phases:
         switched = bool(self.release) and self.layout.current() == self.release and previous != self.release
         if self.module.check_mode:
             return {"changed": switched, "reverted": switched, "current": self.layout.current()}
+        try:
+            self._go_back(previous, switched)
+        finally:
+            # Whatever came of it, this run is over: the next one must not find its lock.
+            self.layout.unlock(run)
+        return {"changed": switched, "reverted": switched, "current": self.layout.current()}
+
+    def _go_back(self, previous: str, switched: bool) -> None:
         if switched and previous:
             failed, self.release = self.release, previous
             self.layout.switch(previous)
@@ -391,10 +404,7 @@ class Phases:
             self.layout.mark_bad(self.release)
             self._stop_old_workers()
         elif self.release and all(entry["release"] != self.release for entry in self.layout.history()):
-            shutil.rmtree(os.path.join(self.layout.private_dir, f"staging-{self.release}"), ignore_errors=True)
             self.layout.remove(self.release)
-        self.layout.unlock(run)
-        return {"changed": switched, "reverted": switched, "current": self.layout.current()}
 
     def finish(self) -> dict[str, Any]:
         """Remove what is too old and give the lock back. What cannot be removed is a warning."""

@@ -89,13 +89,39 @@ def _null(value: str | None) -> str | None:
     return None if value in (None, "", "null", "(null)") else value
 
 
+def _with_database_url(env: dict[str, str]) -> dict[str, str]:
+    """Return an ``.env`` with the parts of DB_URL (Laravel 11) or DATABASE_URL in place of DB_HOST and the like."""
+    text = _null(env.get("DB_URL")) or _null(env.get("DATABASE_URL"))
+    if not text:
+        return env
+    url = urllib.parse.urlsplit(text)
+    drivers = {"mysql": "mysql", "mariadb": "mariadb", "sqlite": "sqlite"}
+    drivers.update(dict.fromkeys(("pgsql", "postgres", "postgresql"), "pgsql"))
+    login, _at, address = url.netloc.rpartition("@")
+    username, _colon, password = login.partition(":")
+    host, _bracket, port = address.rpartition(":") if re.search(r":\d+$", address) else (address, "", "")
+    path = url.path if url.scheme == "sqlite" else url.path.lstrip("/")
+    parts = {
+        "DB_CONNECTION": drivers.get(url.scheme, url.scheme),
+        "DB_HOST": host.strip("[]"),
+        "DB_PORT": port,
+        "DB_DATABASE": urllib.parse.unquote(path),
+        "DB_USERNAME": urllib.parse.unquote(username),
+        "DB_PASSWORD": urllib.parse.unquote(password),
+    }
+    return {**env, **{key: value for key, value in parts.items() if value}}
+
+
 def database_problem(module: AnsibleModule, php: str, env: dict[str, str], environment: dict[str, str]) -> str | None:
     """Connect to the database of an ``.env`` with its credentials, through the PDO driver that Laravel will use."""
+    env = _with_database_url(env)
     driver = env.get("DB_CONNECTION", "mysql")
     name = env.get("DB_DATABASE", "")
     if driver == "sqlite":
         dsn = f"sqlite:{name}"
         where = name
+        if not os.path.isabs(name):
+            return None  # relative to a release that is not there yet
         if not os.path.isfile(name):
             return f"the SQLite file {name} (DB_DATABASE in .env) does not exist; create it, or correct DB_DATABASE"
     elif driver in ("mysql", "mariadb", "pgsql"):
@@ -247,7 +273,8 @@ def workers(root: str) -> list[dict[str, Any]]:
                 words = handle.read().decode("utf-8", "replace").split("\0")
         except OSError:
             continue  # It ended, or belongs to somebody else.
-        command = next((word for word in words if word in WORKER_COMMANDS), None)
+        pairs = zip(words, words[1:])
+        command = next((b for a, b in pairs if os.path.basename(a) == "artisan" and b in WORKER_COMMANDS), None)
         if command and where.startswith(releases):
             # A removed directory is shown as "<path> (deleted)".
             release = where[len(releases) :].split(os.sep)[0].replace(" (deleted)", "")

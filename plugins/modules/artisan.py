@@ -122,6 +122,7 @@ migrations:
   elements: str
 """
 
+import contextlib
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -204,9 +205,10 @@ def run_command(artisan: Artisan, command: list[str], check_mode: bool) -> tuple
         result = artisan.run(command)
     except ArtisanError as exc:
         if name in MIGRATION_COMMANDS:
-            # Those before the one that failed have been applied.
-            after = {**before, "migrations": (artisan.info().get("migrations") or {}).get("ran", [])}
-            exc.result["diff"] = {"before": before, "after": after}
+            # Those before the one that failed have been applied; where that cannot be told, the failure still is.
+            with contextlib.suppress(ArtisanError):
+                after = {**before, "migrations": (artisan.info().get("migrations") or {}).get("ran", [])}
+                exc.result["diff"] = {"before": before, "after": after}
         raise
     after = dict(artisan.state(name, info.get("view_path")))
     if name in MIGRATION_COMMANDS:

@@ -151,6 +151,18 @@ def test_database_file_that_is_missing(home, module):
     assert not (home / "none.sqlite").exists()
 
 
+@pytest.mark.parametrize("name", ["DB_URL", "DATABASE_URL"])
+def test_database_by_its_url(home, module, name):
+    env = {**MYSQL, name: "postgres://eve:p%40ss@[::1]:6543/store?sslmode=require"}
+    assert _probe.database_problem(module, "php", env, {}) is None
+    connection = json.loads((home / "connection.json").read_text())
+    assert connection == {"dsn": "pgsql:host=::1;port=6543;dbname=store", "username": "eve", "password": "p@ss"}
+
+
+def test_database_file_relative_to_a_release_is_not_looked_for(home, module):
+    assert _probe.database_problem(module, "php", {"DB_CONNECTION": "sqlite"}, {}) is None
+
+
 def test_database_of_a_driver_that_only_the_application_knows(home, module):
     (home / "database_error").write_text("never asked")
     assert _probe.database_problem(module, "php", {"DB_CONNECTION": "mongodb"}, {}) is None
@@ -234,6 +246,11 @@ def test_workers_and_the_releases_in_use(process, tmp_path):
     assert _probe.workers(str(tmp_path / "link")) == [{"pid": worker, "command": "queue:work", "release": "r1"}]
     assert _probe.releases_in_use(str(tmp_path / "link")) == {"r1", "r2"}
     assert _probe.workers(str(tmp_path / "releases")) == []
+
+
+def test_a_process_that_only_shares_a_word_is_no_worker(process, tmp_path):
+    process("r1", "vim", "horizon")
+    assert _probe.workers(str(tmp_path)) == []
 
 
 def test_worker_of_a_removed_release(process, tmp_path):

@@ -156,6 +156,13 @@ def test_preflight_takes_a_lock_over(live, args, age):
     assert evidence(result)["taken_from"]["run"] == "run-2"
 
 
+def test_preflight_removes_what_a_killed_run_left(site):
+    for name in ("build/r0/tree", "staging-r0"):
+        (site.root / ".slipway" / name).mkdir(parents=True)
+    assert site.run("preflight", release="")[0] == 0
+    assert sorted(path.name for path in (site.root / ".slipway").iterdir()) == ["artifacts", "build", "lock"]
+
+
 def test_preflight_takes_no_lock_in_check_mode(site):
     assert site.run("preflight", release="", _ansible_check_mode=True)[0] == 0
     assert not site.locked()
@@ -542,6 +549,7 @@ def test_revert_that_is_not_well_is_loud_and_says_what_is_live(live):
     code, result = live.run("revert", previous="r2", health_url="http://127.0.0.1:1/up")
     assert (code, result["failed_phase"], result["current"]) == (1, "revert", "r2")
     assert result["msg"].startswith("revert: r2 is not well after 0 s: ")
+    assert not live.locked(), "the run is over"
 
 
 def test_revert_never_removes_a_release_that_was_live(live):
