@@ -259,4 +259,6 @@ def test_no_secret_in_records(host, records):
 
 
 def test_web_server_logged_no_failure_of_php(host):
-    assert host.run("grep --extended-regexp 'PHP (Fatal|Parse)|upstream|emerg' /var/log/nginx/error.log").stdout == ""
+    # Not every line of PHP: the framework of a distribution may be older than its PHP, which then calls it deprecated.
+    failures = r"PHP (Fatal|Parse|Warning)|upstream (prematurely|timed out)|connect\(\) .*failed|\[emerg\]"
+    assert host.run("grep --extended-regexp %s /var/log/nginx/error.log", failures).stdout == ""
