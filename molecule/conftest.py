@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -70,6 +71,9 @@ def pytest_configure(config: pytest.Config) -> None:
     names = [Path(argument).parent.name for argument in config.args if argument.endswith(".py")]
     if names:
         config.option.xmlpath = str(WORK.parent / f"{'fresh' if 'fresh' in names else 'verify'}.xml")
+    if "fresh" in names:
+        # Molecule keeps this folder from one run to the next.
+        shutil.rmtree(RECORDS, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
