@@ -44,6 +44,10 @@ local: setup ## The demo and releases on a local connection, no Docker
 test-demo: setup ## The demo in Docker, from a fresh copy of the checkout
 	@tests/run.py demo
 
+.PHONY: application
+application: setup ## The sample application on Laravel 8, 10 and 13, in Docker
+	@tests/run.py application
+
 .PHONY: molecule
 molecule: setup ## Molecule: S=default picks the scenario, D=debian12 one distribution
 	@tests/run.py molecule --scenario "$(S)" --distro "$(D)"

@@ -24,7 +24,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / ".cache" / "test"
 DISTROS = ["debian12", "debian13"]
-DOCKER_LAYERS = ["molecule", "demo"]
+# The framework is packaged as Laravel 8, 10 and 13.
+FRAMEWORKS = ["debian12", "debian13", "sid"]
+DOCKER_LAYERS = ["application", "molecule", "demo"]
 COLOUR = r"\x1b\[[0-9;]*m"
 IN_CI = os.environ.get("CI") == "true"
 
@@ -66,6 +68,11 @@ def count_sanity(output: str, _status: int) -> Count:
     verdict = re.search(r"The (\d+) sanity test\(s\) listed below", output)
     failed = int(verdict.group(1)) if verdict else 0
     return total - failed, failed
+
+
+def count_closing_line(output: str, _status: int) -> Count:
+    found = re.findall(r"^(\d+) passed, (\d+) failed$", output, re.MULTILINE)
+    return (int(found[-1][0]), int(found[-1][1])) if found else (0, 0)
 
 
 def pytest_step(name: str, *paths: str, minutes: float = 10, options: Sequence[str] = ()) -> Step:
@@ -122,12 +129,15 @@ def layer_steps(layer: str, scenario: str, distros: list[str]) -> list[Step]:
             return [pytest_step("local", "tests/demo/test_local.py", minutes=15, options=["--exitfirst"])]
         case "demo":
             return [pytest_step("demo", "tests/demo/test_docker.py", minutes=20, options=["--exitfirst"])]
+        case "application":
+            steps = [Step(f"application-{distro}", ["tests/application", distro], 15) for distro in FRAMEWORKS]
+            return [dataclasses.replace(step, counter=count_closing_line) for step in steps]
         case "molecule":
             return molecule_steps(scenario, distros)
     raise ValueError(layer)
 
 
-LAYERS = ["lint", "unit", "build", "sanity", "local", "molecule", "demo"]
+LAYERS = ["lint", "unit", "build", "sanity", "local", "application", "molecule", "demo"]
 
 
 def has_docker() -> bool:
@@ -190,7 +200,7 @@ def run_layer(layer: str, scenario: str, distros: list[str]) -> tuple[Count, flo
     print(f"== {layer}", flush=True)
     started = time.monotonic()
     # Containers wait for packages more than they compute, so two distributions share two cores well.
-    workers = 2 if layer == "molecule" else 1
+    workers = 2 if layer in ("application", "molecule") else 1
     with ThreadPoolExecutor(workers) as pool:
         counts = [count for count, _seconds in pool.map(run_step, layer_steps(layer, scenario, distros))]
     passed, failed = (sum(numbers) for numbers in zip(*counts, strict=True))
@@ -213,9 +223,9 @@ def main() -> int:
     left_out = [] if has_docker() else [layer for layer in wanted if layer in DOCKER_LAYERS]
     results = {layer: run_layer(layer, args.scenario, distros) for layer in wanted if layer not in left_out}
 
-    print("\nlayer      passed  failed   seconds")
+    print("\nlayer       passed  failed   seconds")
     for layer, ((passed, failed), seconds) in results.items():
-        print(f"{layer:10} {passed:6}  {failed:6}  {seconds:8.1f}")
+        print(f"{layer:11} {passed:6}  {failed:6}  {seconds:8.1f}")
     passed = sum(count[0] for count, _seconds in results.values())
     failed = sum(count[1] for count, _seconds in results.values())
     if not left_out:
