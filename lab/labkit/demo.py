@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from . import engine, hosts, images, local, web
-from .common import ROOT, STATE, LabError, say, wait_for
+from .common import ROOT, STATE, LabError, say, wait_for, write_file
 from .runtime import DEMO
 
 VERSION = "v1.0.0"
@@ -65,6 +65,7 @@ def ansible(progress: Progress, log: Path, *arguments: str | Path) -> int:
             stdout=handle,
             stderr=subprocess.STDOUT,
         )
+    write_file(log.with_suffix(".pid"), f"{process.pid}\n")
     changed = 0
     role, since = "", time.monotonic()
     for line in follow(log, process):
@@ -76,6 +77,7 @@ def ansible(progress: Progress, log: Path, *arguments: str | Path) -> int:
             progress.passing(f"{role}: {match[2]}")
         elif match := RECAP.match(line):
             changed += int(match[1])
+    log.with_suffix(".pid").unlink()
     if role:
         progress.part(role, time.monotonic() - since)
     if process.returncode != 0:
@@ -88,6 +90,17 @@ def reasons(log: Path) -> str:
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     errors = [line.removeprefix("[ERROR]: ") for line in lines if line.startswith("[ERROR]: ")]
     return "\n".join(f"  | {line}" for line in errors or lines[-20:])
+
+
+def was_killed(log: Path) -> bool:
+    """Whether the run that wrote this log was killed, by the file that only a run's own end removes."""
+    mark = log.with_suffix(".pid")
+    if not mark.exists():
+        return False
+    pid = int(mark.read_text().strip() or 0)
+    if engine.process_is(pid, "ansible-playbook"):
+        raise LabError(f"ansible-playbook of an earlier run still works (pid {pid}): wait for its end, or end it.")
+    return True
 
 
 def follow(log: Path, process: subprocess.Popen[bytes]) -> Iterator[str]:
@@ -159,7 +172,9 @@ def run_local(progress: Progress) -> None:
 
 def release(progress: Progress, log: Path, inventory: Path) -> None:
     progress.step(f"release.yml: release {VERSION}")
-    ansible(progress, log, "release.yml", "-i", inventory, "-e", f"release_version={VERSION}")
+    # The lock of a killed run stays held, and only we know that its owner is dead.
+    takeover = ["-e", "release_takeover=true"] if was_killed(log) else []
+    ansible(progress, log, "release.yml", "-i", inventory, "-e", f"release_version={VERSION}", *takeover)
 
 
 def prove(progress: Progress, port: int, stack: str, queue: str) -> None:
@@ -220,8 +235,11 @@ def summary(progress: Progress, port: int, inventory: Path) -> None:
 
 def phases(record: Path) -> str:
     """Seconds of each phase, as the record sums them up: the slowest host's, with what Ansible needed around it."""
-    outcome = json.loads(record.read_text(encoding="utf-8").splitlines()[-1])["data"]
-    return ", ".join(f"{name} {value:.1f} s" for name, value in outcome["phases"].items())
+    entries = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
+    seconds = entries[-1]["data"]["phases"]
+    # In the order in which they came; the keys of a record are sorted.
+    names = dict.fromkeys(entry["data"]["phase"] for entry in entries if entry["event"] == "phase")
+    return ", ".join(f"{name} {seconds[name]:.1f} s" for name in names)
 
 
 def clean() -> None:
