@@ -12,15 +12,15 @@ version_added: 0.1.0
 author: The slipway.laravel authors (@slipway)
 description:
   - Renders the files of one service on the controller and brings them onto the host in one module run.
-  - Each file is replaced at once, never half-written. Then O(check) looks at them together, as C(nginx -t) does; when it
-    fails, every file is put back as it was and the task fails with what the command said.
+  - Each file is replaced at once, never half-written. Then O(check) looks at them together, as C(nginx -t) does; when
+    it fails, every file is put back as it was and the task fails with what the command said.
   - Remembers which files a set has written. A file that the set wrote before and no longer lists is removed; files of
     others are never touched.
   - Several calls for one service need sets of different names.
 attributes:
   check_mode:
     support: partial
-    details: Says which files would change. The commands in O(check) and O(files[].validate) need the files, and do not run.
+    details: Says which files would change. O(check) and O(files[].validate) need the files, and do not run.
     description: Can run in check_mode and return changed status prediction without modifying target.
   diff_mode:
     support: full
@@ -139,21 +139,21 @@ import re
 import stat
 import tempfile
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Set, Tuple
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 
 @dataclass
 class State:
-    """What is, or shall be, at a path: kind is file, link, directory or absent; ids are None when they do not matter."""
+    """What is, or shall be, at a path; a link has no mode."""
 
-    kind: str
+    kind: str  # file, link, directory or absent
     content: bytes = b""
     link: str = ""
-    uid: Optional[int] = None
-    gid: Optional[int] = None
-    mode: Optional[int] = None
+    uid: int = -1
+    gid: int = -1
+    mode: int = -1
 
 
 ABSENT = State("absent")
@@ -168,16 +168,16 @@ def read_state(path: str) -> State:
         found = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return ABSENT
-    owner = {"uid": found.st_uid, "gid": found.st_gid}
+    uid, gid = found.st_uid, found.st_gid
     if stat.S_ISLNK(found.st_mode):
-        return State("link", link=os.readlink(path), **owner)
+        return State("link", link=os.readlink(path), uid=uid, gid=gid)
     mode = stat.S_IMODE(found.st_mode)
     if stat.S_ISDIR(found.st_mode):
-        return State("directory", mode=mode, **owner)
+        return State("directory", mode=mode, uid=uid, gid=gid)
     if not stat.S_ISREG(found.st_mode):
         raise Refused(f"{path} is neither a file nor a link nor a directory; move it away")
     with open(path, "rb") as stream:
-        return State("file", content=stream.read(), mode=mode, **owner)
+        return State("file", content=stream.read(), mode=mode, uid=uid, gid=gid)
 
 
 def id_of(kind: str, name: str, missing_ok: bool) -> int:
@@ -189,24 +189,24 @@ def id_of(kind: str, name: str, missing_ok: bool) -> int:
         raise Refused(f"the {kind} {name} that a file shall belong to does not exist on this host") from None
 
 
-def wanted_state(entry: Dict[str, Any], missing_ok: bool) -> State:
+def wanted_state(entry: dict[str, Any], missing_ok: bool) -> State:
     if entry["state"] == "absent":
         return ABSENT
-    owner = {"uid": id_of("user", entry["owner"], missing_ok), "gid": id_of("group", entry["group"], missing_ok)}
+    uid, gid = id_of("user", entry["owner"], missing_ok), id_of("group", entry["group"], missing_ok)
     if entry["link"] is not None:
-        return State("link", link=entry["link"], **owner)
+        return State("link", link=entry["link"], uid=uid, gid=gid)
     if not re.fullmatch("[0-7]{3,4}", entry["mode"]):
         raise Refused(f"the mode of {entry['path']} has to be octal digits such as 0644, not {entry['mode']}")
     kind = "directory" if entry["state"] == "directory" else "file"
-    return State(kind, content=(entry["content"] or "").encode(), mode=int(entry["mode"], 8), **owner)
+    return State(kind, content=(entry["content"] or "").encode(), mode=int(entry["mode"], 8), uid=uid, gid=gid)
 
 
-def make_parents(path: str, made: List[str]) -> None:
+def make_parents(path: str, made: list[str]) -> None:
     parent = os.path.dirname(path)
     if not os.path.isdir(parent):
         make_parents(parent, made)
         os.mkdir(parent, 0o755)
-        os.chmod(parent, 0o755)
+        os.chmod(parent, 0o755)  # noqa: S103  services and users read there
         made.append(parent)
 
 
@@ -264,12 +264,12 @@ def complaint(out: str, err: str) -> str:
     return "; ".join((telling or lines)[:3]) or "it said nothing"
 
 
-def describe(path: str, before: State, after: State, secret: bool) -> Dict[str, str]:
+def describe(path: str, before: State, after: State, secret: bool) -> dict[str, str]:
     def text(state: State) -> str:
         if state.kind == "absent":
             return ""
         head = f"{state.kind} {state.link}".strip()
-        if state.mode is not None:
+        if state.mode != -1:
             head += f" {state.mode:04o} {state.uid}:{state.gid}"
         content = "(secret)" if secret and state.content else state.content.decode(errors="replace")
         return f"{head}\n{content}"
@@ -280,15 +280,15 @@ def describe(path: str, before: State, after: State, secret: bool) -> Dict[str, 
 class Change:
     """One run over a set: what is there, what shall be, and the way back."""
 
-    def __init__(self, module: AnsibleModule, entries: List[Dict[str, Any]], known: List[str]) -> None:
+    def __init__(self, module: AnsibleModule, entries: list[dict[str, Any]], known: list[str]) -> None:
         self.module = module
-        self.secrets: Set[str] = {entry["path"] for entry in entries if entry["secret"]}
-        self.validators: Dict[str, List[str]] = {e["path"]: e["validate"] for e in entries if e["validate"]}
+        self.secrets: set[str] = {entry["path"] for entry in entries if entry["secret"]}
+        self.validators: dict[str, list[str]] = {e["path"]: e["validate"] for e in entries if e["validate"]}
         wanted = {entry["path"]: wanted_state(entry, module.check_mode) for entry in entries}
         stale = [path for path in known if path not in wanted]
         # A directory is left when others have put something into it.
         wanted.update((path, ABSENT) for path in stale if not os.path.isdir(path) or not os.listdir(path))
-        self.steps: List[Tuple[str, State, State]] = []
+        self.steps: list[tuple[str, State, State]] = []
         for path, after in wanted.items():
             before = read_state(path)
             if before != after:
@@ -298,9 +298,9 @@ class Change:
         # What is removed goes last and the deepest first, so that a directory is empty by then.
         self.steps.sort(key=lambda step: (step[2].kind == "absent", -len(step[0]) if step[2].kind == "absent" else 0))
 
-    def apply(self, check: List[str]) -> None:
-        done: List[Tuple[str, State]] = []
-        made: List[str] = []
+    def apply(self, check: list[str]) -> None:
+        done: list[tuple[str, State]] = []
+        made: list[str] = []
         try:
             for path, _before, after in self.steps:
                 if after.kind != "absent":
@@ -339,7 +339,7 @@ class Change:
                 raise Refused(f"{' '.join(command[:-1])} refused the new {path}, nothing was changed: {said}")
 
 
-def read_known(memory: str) -> List[str]:
+def read_known(memory: str) -> list[str]:
     try:
         with open(memory, encoding="utf-8") as stream:
             return [str(path) for path in json.load(stream)["paths"]]
@@ -351,8 +351,8 @@ def read_known(memory: str) -> List[str]:
         ) from None
 
 
-def run(module: AnsibleModule) -> Dict[str, Any]:
-    entries: List[Dict[str, Any]] = module.params["files"]
+def run(module: AnsibleModule) -> dict[str, Any]:
+    entries: list[dict[str, Any]] = module.params["files"]
     paths = [entry["path"] for entry in entries]
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", module.params["name"]):
         raise Refused(f"a set is named with small letters, digits and . _ -, not {module.params['name']}")
