@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-S ?= default
+S ?=
 D ?=
 
 .PHONY: help
@@ -49,7 +49,7 @@ application: setup ## The sample application on Laravel 8, 10 and 13, in Docker
 	@tests/run.py application
 
 .PHONY: molecule
-molecule: setup ## Molecule: S=default picks the scenario, D=debian12 one distribution
+molecule: setup ## Every Molecule scenario; S=nginx runs one, D=debian12 on one distribution
 	@tests/run.py molecule --scenario "$(S)" --distro "$(D)"
 
 .PHONY: bench

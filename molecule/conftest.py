@@ -10,11 +10,14 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from testinfra.host import Host
 
 ROOT = Path(__file__).resolve().parents[1]
+SCENARIO = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
 WORK = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
 RECORDS = WORK / "records"
 
@@ -55,6 +58,15 @@ class Play:
 
 
 @dataclasses.dataclass
+class Outcome:
+    """What became of one host in a run that had to be refused."""
+
+    failed: bool
+    changed: int
+    message: str
+
+
+@dataclasses.dataclass
 class Answer:
     status: int
     headers: dict[str, str]
@@ -76,39 +88,131 @@ def pytest_configure(config: pytest.Config) -> None:
         shutil.rmtree(RECORDS, ignore_errors=True)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The number in a file's name is its turn, wherever the file lies; alternatives are converged after the defaults."""
+    items.sort(key=lambda item: re.sub(r"\D.*", "", item.path.name.removeprefix("test_")))
+
+
+def refused_cases() -> list[dict[str, Any]]:
+    file = SCENARIO / "refused.yml"
+    return (yaml.safe_load(file.read_text()) or []) if file.exists() else []
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "case" in metafunc.fixturenames:
+        metafunc.parametrize("case", refused_cases(), ids=lambda case: case["case"])
+
+
 @pytest.fixture(scope="session")
 def records() -> Path:
     """Where releases of this run of Molecule leave their records."""
     return RECORDS
 
 
+def run_playbook(playbook: str | Path, *arguments: str, inventory: str | Path = "", **extra_env: str) -> Play:
+    inventory = inventory or os.environ["MOLECULE_INVENTORY_FILE"]
+    argv = ["ansible-playbook", str(playbook), "-i", str(inventory), *arguments]
+    env = {name: value for name, value in os.environ.items() if name != "ANSIBLE_CONFIG"}
+    env |= {
+        "SLIPWAY_RECORDS_DIR": str(RECORDS),
+        "ANSIBLE_INJECT_FACT_VARS": "false",
+        "ANSIBLE_FORCE_COLOR": "false",  # Molecule sets it
+        "ANSIBLE_NOCOLOR": "true",
+        "ANSIBLE_PIPELINING": "true",  # the ansible.cfg of the checkout sets it for SSH only
+        **extra_env,
+    }
+    done = subprocess.run(
+        argv,
+        cwd=ROOT,
+        env=env,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=600,
+        check=False,
+    )
+    print(f"$ {' '.join(argv)}\n{done.stdout}")
+    return Play(done.returncode, done.stdout)
+
+
 @pytest.fixture(scope="session")
 def play() -> Callable[..., Play]:
+    """Run a playbook of the checkout against the scenario's hosts; keywords are extra variables."""
+
     def run(playbook: str, *arguments: str, **extra: str) -> Play:
-        argv = ["ansible-playbook", playbook, "-i", os.environ["MOLECULE_INVENTORY_FILE"], *arguments]
-        for name, value in extra.items():
-            argv += ["-e", f"{name}={value}"]
-        env = {name: value for name, value in os.environ.items() if name != "ANSIBLE_CONFIG"}
-        env |= {
-            "SLIPWAY_RECORDS_DIR": str(RECORDS),
-            "ANSIBLE_INJECT_FACT_VARS": "false",
-            "ANSIBLE_NOCOLOR": "true",
-            "ANSIBLE_PIPELINING": "true",  # the ansible.cfg of the checkout sets it for SSH only
-        }
-        done = subprocess.run(
-            argv,
-            cwd=ROOT,
-            env=env,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=600,
-            check=False,
-        )
-        print(f"$ {' '.join(argv)}\n{done.stdout}")
-        return Play(done.returncode, done.stdout)
+        return run_playbook(playbook, *arguments, *(f"--extra-vars={name}={value}" for name, value in extra.items()))
 
     return run
+
+
+def scenario_playbook() -> Path:
+    own = SCENARIO / "converge.yml"
+    return own if own.exists() else SCENARIO.parent / "shared" / "role.yml"
+
+
+@pytest.fixture(scope="session")
+def converge() -> Callable[..., Play]:
+    """Run the scenario's role again, with the variables of its first run."""
+    return lambda *arguments: run_playbook(scenario_playbook(), *arguments)
+
+
+@pytest.fixture(scope="session")
+def converge_alternative() -> Callable[..., Play]:
+    """Run the scenario's role with alternative.yml; the first time is here, and has to succeed."""
+    variables = f"--extra-vars=@{SCENARIO / 'alternative.yml'}"
+    first = run_playbook(scenario_playbook(), variables)
+    assert first.status == 0, first.errors
+    return lambda *arguments: run_playbook(scenario_playbook(), variables, *arguments)
+
+
+@pytest.fixture(autouse=True)
+def alternative(request: pytest.FixtureRequest) -> None:
+    """Tests in files called test_3_* find the hosts as alternative.yml leaves them."""
+    if request.path.name.startswith("test_3"):
+        request.getfixturevalue("converge_alternative")
+
+
+@pytest.fixture(scope="session")
+def refusals() -> dict[str, dict[str, Outcome]]:
+    """Outcome of each case of refused.yml on each host: one run in which every case is a host of its own."""
+    argv = ["ansible-inventory", "-i", os.environ["MOLECULE_INVENTORY_FILE"], "--list"]
+    inventory = json.loads(subprocess.check_output(argv, cwd=ROOT))
+    common = yaml.safe_load((SCENARIO / "vars.yml").read_text()) or {}
+    hosts: dict[str, dict[str, Any]] = {}
+    for name in inventory["role_hosts"]["hosts"]:
+        for case in refused_cases():
+            own = inventory["_meta"]["hostvars"].get(name, {})
+            hosts[f"{name}--{case['case']}"] = {"ansible_host": name, **own, **common, **case["vars"]}
+    WORK.mkdir(parents=True, exist_ok=True)
+    (WORK / "refused.yml").write_text(yaml.safe_dump({"role_hosts": {"hosts": hosts}}))
+    (WORK / "none.yml").write_text("{}\n")
+    done = run_playbook(
+        scenario_playbook(),
+        f"--extra-vars=scenario_vars={WORK / 'none.yml'}",
+        inventory=WORK / "refused.yml",
+        ANSIBLE_STDOUT_CALLBACK="ansible.posix.json",
+        ANSIBLE_DEPRECATION_WARNINGS="false",
+        ANSIBLE_STRATEGY="free",
+        ANSIBLE_FORKS="4",
+    )
+    report = json.loads(done.output[done.output.index("{\n") : done.output.rindex("}") + 1])
+    outcomes: dict[str, dict[str, Outcome]] = {}
+    for alias, stats in report["stats"].items():
+        name, case = alias.split("--")
+        results = [task["hosts"].get(alias, {}) for play in report["plays"] for task in play["tasks"]]
+        failures = [result for result in results if result.get("failed")]
+        said = [
+            str(part)
+            for result in failures
+            for part in (
+                result.get("msg"),
+                *result.get("argument_errors", []),
+                *(item.get("msg") for item in result.get("results", []) if item.get("failed")),
+            )
+        ]
+        failed = stats["failures"] > 0 and stats["unreachable"] == 0
+        outcomes.setdefault(case, {})[name] = Outcome(failed, stats["changed"], "\n".join(said))
+    return outcomes
 
 
 @pytest.fixture

@@ -101,19 +101,29 @@ def lint_steps() -> list[Step]:
 
 
 def molecule_steps(scenario: str, distros: list[str]) -> list[Step]:
+    """The scenario of a role has a host of each distribution; the others run once for each."""
+    folders = sorted(path.parent for path in (ROOT / "molecule").glob("*/molecule.yml"))
     steps = []
-    for distro in distros:
-        folder = ROOT / ".cache" / "molecule" / f"{scenario}-{distro}"
-        steps.append(
-            Step(
-                f"molecule-{scenario}-{distro}",
-                ["tests/molecule", scenario, distro],
-                minutes=25,
-                counter=count_junit(*(folder / f"{name}.xml" for name in ("fresh", "verify"))),
-                progress=r"(?:INFO|ERROR) +\[\w+ > \w+\] .*Executed|=+ .*(?:passed|failed)",
+    for folder in folders:
+        if scenario not in ("", folder.name):
+            continue
+        once_each = "SLIPWAY_IMAGE:" in (folder / "molecule.yml").read_text()
+        for distro in distros or (DISTROS if once_each else [""]):
+            name = f"{folder.name}-{distro}" if distro else folder.name
+            reports = ROOT / ".cache" / "molecule" / name
+            steps.append(
+                Step(
+                    f"molecule-{name}",
+                    ["tests/molecule", folder.name, *([distro] if distro else [])],
+                    minutes=25,
+                    counter=count_junit(*(reports / f"{part}.xml" for part in ("fresh", "verify"))),
+                    progress=r"(?:INFO|ERROR) +\[\w+ > \w+\] .*Executed|=+ .*(?:passed|failed)",
+                )
             )
-        )
-    return steps
+    if not steps:
+        sys.exit(f"There is no Molecule scenario {scenario}; there are {', '.join(f.name for f in folders)}.")
+    # The longest first, so that the short ones fill the gaps.
+    return sorted(steps, key=lambda step: "default" not in step.name)
 
 
 def layer_steps(layer: str, scenario: str, distros: list[str]) -> list[Step]:
@@ -211,13 +221,13 @@ def run_layer(layer: str, scenario: str, distros: list[str]) -> tuple[Count, flo
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("layers", nargs="*", metavar="layer", help=f"of {', '.join(LAYERS)}; all when none is named")
-    parser.add_argument("--scenario", default="default", help="Molecule scenario")
+    parser.add_argument("--scenario", default="", help="one Molecule scenario instead of all")
     parser.add_argument("--distro", default="", help="one distribution instead of all")
     args = parser.parse_args()
     unknown = set(args.layers) - set(LAYERS)
     if unknown:
         parser.error(f"no layer {', '.join(sorted(unknown))}")
-    distros = [args.distro] if args.distro else DISTROS
+    distros = [args.distro] if args.distro else []
 
     LOGS.mkdir(parents=True, exist_ok=True)
     VERDICT.write_text("0 passed, 1 failed\n", encoding="utf-8")  # what stands when the run is cut short

@@ -1,0 +1,21 @@
+"""The run with alternative.yml, onto the host that has the defaults; each scenario's test_3_*.py looks at the outcome."""
+
+from __future__ import annotations
+
+testinfra_hosts = ["ansible://role_hosts"]
+
+
+def test_a_second_run_changes_nothing(converge_alternative):
+    again = converge_alternative()
+    assert again.status == 0, again.errors
+    assert again.changed == 0, again.changes
+
+
+def test_check_mode_reports_no_change(converge_alternative):
+    checked = converge_alternative("--check", "--diff")
+    assert checked.status == 0, checked.errors
+    assert checked.changed == 0, checked.changes
+
+
+def test_no_unit_failed(host):
+    assert host.check_output("systemctl --failed --plain --no-legend") == ""
