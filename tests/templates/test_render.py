@@ -8,45 +8,6 @@ import subprocess
 import pytest
 
 
-def test_pool(role):
-    php = role("php_fpm", laravel_app="shop", laravel_user="shop")
-    text = php.render("etc/php/fpm/pool.d/pool.conf.j2", item=php.value("__php_fpm_pools")[0])
-    assert text.startswith(";\n; Ansible managed\n;\n[shop]\n")
-    for line in (
-        "user = shop",
-        "listen = /run/php/shop.sock",
-        "listen.owner = shop",
-        "listen.group = www-data",
-        "listen.mode = 0660",
-        "pm.max_children = 32",
-    ):
-        assert f"{line}\n" in text
-
-
-def test_pools_share_the_children(role):
-    php = role("php_fpm", php_fpm_pools=[{"name": "a"}, {"name": "b"}, {"name": "c", "max_children": 5}])
-    assert [pool["settings"]["pm.max_children"] for pool in php.value("__php_fpm_pools")] == [16, 16, 5]
-
-
-def test_php_ini(role):
-    values = {"values": {"memory_limit": "1G", "display_errors": False, "error_log": "a b", "zend.assertions": -1}}
-    lines = role("php_fpm").render("etc/php/conf.d/99-slipway.ini.j2", item=values).splitlines()
-    assert lines[3:] == ["display_errors = Off", 'error_log = "a b"', "memory_limit = 1G", "zend.assertions = -1"]
-
-
-def test_code_is_never_looked_at_twice_and_a_reload_waits(role):
-    php = role("php_fpm")
-    text = php.render("etc/php/conf.d/99-slipway.ini.j2", item={"values": php.value("php_fpm_ini")})
-    assert "opcache.validate_timestamps = Off\n" in text
-    assert "expose_php = Off\n" in text
-    assert "process_control_timeout = 10s\n" in php.render("etc/php/fpm/pool.d/00-slipway.conf.j2")
-
-
-def test_sudo_allows_one_reload(role):
-    text = role("php_fpm", "bookworm", laravel_user="shop").render("etc/sudoers.d/php-fpm.j2")
-    assert text.splitlines()[3:] == ["shop ALL=(root) NOPASSWD: /usr/bin/systemctl reload php8.2-fpm.service"]
-
-
 def test_queue_worker(role):
     workers = [{"name": "mail", "queue": "mail,low", "timeout": 300, "processes": 2}]
     loaded = role("queue_worker", laravel_app="shop", laravel_root="/srv/shop", laravel_queue_workers=workers)
@@ -99,29 +60,6 @@ def test_redis(role):
 
 def test_redis_without_a_password(role):
     assert "requirepass" not in role("redis").render("etc/redis/slipway.conf.j2")
-
-
-def test_mariadb(role):
-    text = role("mysql", mysql_settings={"skip_name_resolve": True}).render(
-        "etc/mysql/mariadb.conf.d/90-slipway.cnf.j2"
-    )
-    assert text.splitlines()[3:] == [
-        "[mysqld]",
-        "bind_address = 127.0.0.1",
-        "character_set_server = utf8mb4",
-        "collation_server = utf8mb4_unicode_ci",
-        "innodb_buffer_pool_size = 1073741824",
-        "max_connections = 200",
-        "skip_name_resolve = ON",
-    ]
-
-
-def test_database_and_account_of_the_application(role):
-    mysql = role("mysql", laravel_db_name="shop", laravel_db_user="web", laravel_db_password="x")  # noqa: S106
-    assert mysql.value("mysql_databases") == [{"name": "shop"}]
-    accounts = [(account["name"], account["privileges"], host) for account, host in mysql.value("__mysql_accounts")]
-    assert accounts == [("web", "shop.*:ALL", "localhost"), ("web", "shop.*:ALL", "127.0.0.1")]
-    assert role("mysql").value("mysql_users") == []
 
 
 def test_ssh(role):

@@ -52,7 +52,9 @@ def test_a_pool_is_one_that_php_fpm_accepts(children):
 
 def test_what_a_pool_says_itself_wins():
     pool = {"name": "a", "user": "u", "group": "g", "listen": "127.0.0.1:9000", "settings": {"pm": "static"}}
-    settings = php_fpm_pools([pool], "deploy", "www-data", 10, {"pm": "ondemand", "pm.max_requests": 5})[0]["settings"]
+    settings = php_fpm_pools([pool], "deploy", "www-data", 10, settings={"pm": "ondemand", "pm.max_requests": 5})[0][
+        "settings"
+    ]
     assert (settings["user"], settings["group"], settings["listen"]) == ("u", "g", "127.0.0.1:9000")
     assert (settings["pm"], settings["pm.max_requests"]) == ("static", 5)
 
