@@ -10,12 +10,14 @@ version_added: 0.1.0
 author: The slipway.laravel authors (@slipway)
 description:
   - Turns queue workers into the programs that the role C(slipway.laravel.supervisor) writes.
-  - A worker gets as long to stop as its longest job may run, and O(grace) seconds more.
+  - A worker gets as long to stop as its longest job may run, and O(grace) seconds more, unless it has C(stopwaitsecs).
 options:
   _input:
     description:
-      - The workers. V(name) is required; V(connection) (V(redis)), V(queue) (V(default)), V(processes) (1),
-        V(tries) (3), V(timeout) (60), V(sleep) (1), V(memory) (256) and V(max_time) (3600) are not.
+      - The workers. C(name) is required; C(connection) (V(redis)), C(queue) (V(default)), C(processes) (1),
+        C(tries) (3), C(timeout) (60), C(sleep) (1), C(memory) (256) and C(max_time) (3600) have defaults.
+      - C(backoff), C(max_jobs), C(rest), C(force), C(stopwaitsecs), C(php), C(user) and C(environment) may be set
+        besides; C(retry_after) says what the application's configuration says and has no effect here.
     type: list
     elements: dictionary
     required: true
@@ -28,11 +30,11 @@ options:
     type: path
     required: true
   user:
-    description: User that the worker runs as.
+    description: User that the worker runs as, unless it has one of its own.
     type: str
     required: true
   php:
-    description: PHP interpreter.
+    description: PHP interpreter, for workers that have none of their own.
     type: str
     default: php
   grace:
@@ -70,28 +72,36 @@ DEFAULTS: dict[str, Any] = {
     "memory": 256,
     "max_time": 3600,
 }
+# In the order in which artisan gets them.
+FLAGS = ("queue", "tries", "timeout", "sleep", "memory", "max_time", "backoff", "max_jobs", "rest")
+KEYS = {"name", *DEFAULTS, *FLAGS, "force", "stopwaitsecs", "retry_after", "php", "user", "environment"}
+
+
+def words(value: Any) -> str:
+    """A value as artisan takes it: lists are separated by commas."""
+    return str(value) if isinstance(value, str) or not isinstance(value, Sequence) else ",".join(map(str, value))
 
 
 def program(worker: Mapping[str, Any], app: str, directory: str, user: str, php: str, grace: int) -> dict[str, Any]:
     """One worker as a supervisor program."""
     if not isinstance(worker, Mapping) or not worker.get("name"):
         raise AnsibleFilterError("queue_worker_programs needs a name for every worker")
-    unknown = sorted(set(worker) - set(DEFAULTS) - {"name"})
+    unknown = sorted(set(worker) - KEYS)
     if unknown:
         raise AnsibleFilterError(f"queue worker {worker['name']} has unknown keys: {', '.join(unknown)}")
-    value = {**DEFAULTS, **worker}
-    flags = " ".join(
-        f"--{flag.replace('_', '-')}={value[flag]}"
-        for flag in ("queue", "tries", "timeout", "sleep", "memory", "max_time")
-    )
-    return {
+    value = {**DEFAULTS, **{key: given for key, given in worker.items() if given is not None}}
+    flags = [f"--{flag.replace('_', '-')}={words(value[flag])}" for flag in FLAGS if flag in value]
+    if value.get("force"):
+        flags.append("--force")
+    found = {
         "name": f"{app}-queue-{value['name']}",
-        "command": f"{php} artisan queue:work {value['connection']} {flags}",
+        "command": f"{value.get('php', php)} artisan queue:work {value['connection']} {' '.join(flags)}",
         "directory": directory,
-        "user": user,
+        "user": value.get("user", user),
         "numprocs": int(value["processes"]),
-        "stopwaitsecs": int(value["timeout"]) + grace,
+        "stopwaitsecs": int(value.get("stopwaitsecs", int(value["timeout"]) + grace)),
     }
+    return {**found, "environment": value["environment"]} if value.get("environment") else found
 
 
 def queue_worker_programs(

@@ -8,44 +8,6 @@ import subprocess
 import pytest
 
 
-def test_queue_worker(role):
-    workers = [{"name": "mail", "queue": "mail,low", "timeout": 300, "processes": 2}]
-    loaded = role("queue_worker", laravel_app="shop", laravel_root="/srv/shop", laravel_queue_workers=workers)
-    program = loaded.value("__queue_worker_programs")[0]
-    assert program["command"].startswith("php artisan queue:work redis --queue=mail,low --tries=3 --timeout=300 ")
-    sudoers = loaded.render("etc/sudoers.d/queue.j2").splitlines()
-    assert sudoers[-1] == r"deploy ALL=(root) NOPASSWD: /usr/bin/supervisorctl start shop-queue-mail\:\*"
-    text = role("supervisor").render("etc/supervisor/conf.d/program.conf.j2", item=program)
-    for line in (
-        "[program:shop-queue-mail]",
-        f"command={program['command']}",
-        "directory=/srv/shop/current",
-        "user=deploy",
-        "numprocs=2",
-        "stopwaitsecs=310",
-        "autorestart=true",
-    ):
-        assert f"{line}\n" in text
-
-
-def test_program_environment(role):
-    program = {"name": "x", "command": "date +%s", "directory": "/", "user": "root"}
-    more = {"environment": {"B": "100%", "A": 'a "b", c'}, "settings": {"priority": 10}, "autostart": False}
-    text = role("supervisor").render("etc/supervisor/conf.d/program.conf.j2", item=program | more)
-    assert "command=date +%%s\n" in text
-    assert 'environment=A="a \\"b\\", c",B="100%%"\npriority=10\n' in text
-    assert "autostart=false\n" in text
-
-
-def test_cron_waits_for_the_first_release(role):
-    text = role("scheduler", laravel_root="/srv/shop", laravel_user="shop").render("etc/cron.d/app.j2")
-    assert 'MAILTO=""\n' in text
-    assert text.splitlines()[-1].startswith(
-        "* * * * * shop test ! -f /srv/shop/current/artisan || (cd /srv/shop/current && "
-    )
-    assert len([line for line in text.splitlines() if line.startswith("*")]) == 1
-
-
 def test_redis(role):
     text = role("redis", laravel_redis_password='a"b\\c').render("etc/redis/slipway.conf.j2")  # noqa: S106
     assert text.splitlines()[3:] == [
@@ -91,7 +53,7 @@ def test_upgrades(role):
 
 
 @pytest.mark.skipif(not shutil.which("visudo"), reason="sudo is not installed")
-@pytest.mark.parametrize(("name", "template"), [("php_fpm", "php-fpm"), ("queue_worker", "queue")])
+@pytest.mark.parametrize(("name", "template"), [("php_fpm", "php-fpm")])
 def test_sudo_accepts_it(role, tmp_path, name, template):
     (tmp_path / "sudoers").write_text(role(name).render(f"etc/sudoers.d/{template}.j2"))
     test = subprocess.run(["visudo", "-cf", tmp_path / "sudoers"], capture_output=True, text=True, check=False)
