@@ -6,12 +6,29 @@ import subprocess
 
 import pytest
 
-LARAVEL = "etc/nginx/sites-available/laravel.conf.j2"
+SITE = "etc/nginx/sites-available/site.conf.j2"
+FILES = ["file /etc/ssl/slipway/shop/fullchain.pem", "file /etc/ssl/slipway/shop/privkey.pem"]
+LARAVEL = {"name": "shop", "kind": "laravel", "root": "/srv/shop/public", "fastcgi_pass": "unix:/run/php/shop.sock"}
+
+
+def found(*lines):
+    """What preflight has registered."""
+    return {"stdout_lines": list(lines)}
+
+
+def render(role, *, platform="trixie", look=(), **given):
+    """The first site as the role writes it."""
+    nginx = role("nginx", platform, __nginx_look_at=found(*look), **given)
+    return nginx.render(SITE, item=nginx.value("__nginx_sites")[0])
 
 
 def site(role, **changes):
-    nginx = role("nginx")
-    return nginx.render(LARAVEL, item=nginx.value("nginx_sites")[0] | changes)
+    """A site of the kind laravel, served by HTTP."""
+    return render(role, nginx_sites=[LARAVEL | changes])
+
+
+def secure(role, platform="trixie", **changes):
+    return render(role, platform=platform, look=FILES, nginx_sites=[LARAVEL | {"certificate": "shop"} | changes])
 
 
 def block(text, head):
@@ -20,7 +37,7 @@ def block(text, head):
 
 
 def test_php_never_sees_the_link(role):
-    php = block(site(role), "location = /index.php")
+    php = block(render(role), "location = /index.php")
     assert "fastcgi_param SCRIPT_FILENAME $realpath_root$fastcgi_script_name;" in php
     assert "fastcgi_param DOCUMENT_ROOT $realpath_root;" in php
     assert php.index("include /etc/nginx/fastcgi_params;") < php.index("DOCUMENT_ROOT")
@@ -36,15 +53,23 @@ def test_only_index_php_runs(role):
 
 def test_no_location_has_a_header_of_its_own(role):
     """One would be enough for nginx to forget all the headers of the server."""
-    inside = re.findall(r"^ +location [^{]*\{[^}]*\}", site(role), re.MULTILINE)
+    inside = re.findall(r"^ +location [^{]*\{[^}]*\}", secure(role), re.MULTILINE)
     assert inside
     assert not any("add_header" in text for text in inside)
 
 
 def test_every_answer_names_its_release(role):
     assert "    add_header X-Release-Id $slipway_release_id always;" in site(role).splitlines()
-    assert 'add_header X-Content-Type-Options "nosniff" always;' in site(role)
     assert "/releases/(?<slipway_id>[^/]+)/public$" in role("nginx").render("etc/nginx/nginx.conf.j2")
+
+
+def test_headers_give_way_to_those_of_the_application(role):
+    text = site(role, name="my-shop", headers={"X-Robots-Tag": 'none "at all"'}, csp="default-src 'self'")
+    assert 'map $sent_http_x_robots_tag $slipway_my_shop_x_robots_tag {\n    "" "none \\"at all\\"";' in text
+    assert "    add_header X-Robots-Tag $slipway_my_shop_x_robots_tag always;\n" in text
+    assert '    "" "default-src \'self\'";' in text
+    assert "add_header Content-Security-Policy $slipway_my_shop_content_security_policy always;" in text
+    assert "X-Frame-Options" not in text
 
 
 def test_hashed_assets_are_kept(role):
@@ -57,17 +82,23 @@ def test_hashed_assets_are_kept(role):
 
 
 def test_a_site_without_names_answers_to_all(role):
-    assert "    listen 80 default_server;\n    listen [::]:80 default_server;\n    server_name _;\n" in site(role)
+    assert "    listen 80 default_server;\n    listen [::]:80 default_server;\n    server_name _;\n" in render(role)
+    assert "return 444" not in role("nginx").render("etc/nginx/conf.d/slipway-default.conf.j2")
 
 
-def test_a_site_with_names_answers_to_them(role):
+def test_a_site_with_names_answers_to_them_and_nobody_to_others(role):
     text = site(role, server_names=["shop.example.com", "www.shop.example.com"])
     assert "    listen 80;\n    listen [::]:80;\n    server_name shop.example.com www.shop.example.com;\n" in text
+    nginx = role("nginx", nginx_sites=[LARAVEL | {"server_names": ["a.example.com"]}])
+    refusal = nginx.render("etc/nginx/conf.d/slipway-default.conf.j2")
+    assert (
+        "    listen 80 default_server;\n    listen [::]:80 default_server;\n    server_name _;\n    return 444;"
+        in refusal
+    )
 
 
 def test_without_ipv6(role):
-    nginx = role("nginx", nginx_ipv6_enabled=False)
-    assert "[::]" not in nginx.render(LARAVEL, item=nginx.value("nginx_sites")[0])
+    assert "[::]" not in render(role, nginx_ipv6_enabled=False)
 
 
 def test_what_a_site_changes(role):
@@ -76,15 +107,78 @@ def test_what_a_site_changes(role):
         listen=["127.0.0.1:8080"],
         client_max_body_size="1g",
         fastcgi_read_timeout=5,
-        headers={"X-Robots-Tag": 'none "at all"'},
         extra="location = /legacy {\n    return 301 /;\n}\n",
     )
     assert "    listen 127.0.0.1:8080 default_server;\n    server_name" in text
     assert "    client_max_body_size 1g;\n" in text
     assert "        fastcgi_read_timeout 5s;\n" in text
-    assert r'add_header X-Robots-Tag "none \"at all\"" always;' in text
-    assert "X-Frame-Options" not in text
     assert "    location = /legacy {\n        return 301 /;\n    }\n" in text
+
+
+@pytest.mark.parametrize(
+    ("platform", "listen", "switch"),
+    [
+        ("bookworm", "listen 443 ssl http2;", False),
+        ("jammy", "listen 443 ssl http2;", False),
+        ("noble", "listen 443 ssl http2;", False),
+        ("trixie", "listen 443 ssl;", True),
+        ("forky", "listen 443 ssl;", True),
+    ],
+)
+def test_http2_is_switched_on_as_the_version_wants_it(role, platform, listen, switch):
+    text = secure(role, platform, server_names=["shop.example.com"])
+    assert f"    {listen}\n" in text
+    assert ("    http2 on;\n" in text) is switch
+
+
+def test_the_installed_version_wins(role):
+    look = [*FILES, "version 1.28.0", "http3"]
+    text = render(role, platform="bookworm", look=look, nginx_sites=[LARAVEL | {"certificate": "shop"}])
+    assert "    http2 on;\n" in text
+
+
+def test_an_old_nginx_borrows_a_certificate_to_refuse(role):
+    sites = [LARAVEL | {"certificate": "shop", "server_names": ["a.example.com"]}]
+    given = {"__nginx_look_at": found(*FILES), "nginx_sites": sites}
+    old, new = (
+        role("nginx", name, **given).render("etc/nginx/conf.d/slipway-default.conf.j2") for name in ("jammy", "noble")
+    )
+    assert "ssl_certificate /etc/ssl/slipway/shop/fullchain.pem;" in old
+    assert "ssl_reject_handshake" not in old
+    assert "ssl_reject_handshake on;" in new
+
+
+def test_a_site_without_its_certificate_lets_in_the_authority_alone(role):
+    text = render(role, nginx_sites=[LARAVEL | {"certificate": "shop", "server_names": ["a.example.com"]}])
+    assert "include /etc/nginx/snippets/slipway-acme.conf;" in text
+    assert "        return 503;" in text
+    assert "443" not in text
+    assert "fastcgi_pass" not in text
+
+
+def test_http_goes_to_https_at_its_port(role):
+    assert "        return 301 https://$host$request_uri;" in secure(role)
+    assert "        return 301 https://$host:8443$request_uri;" in secure(role, tls_listen=["8443"])
+
+
+def test_a_template_of_ones_own(role, tmp_path):
+    own = tmp_path / "own.conf.j2"
+    own.write_text(
+        "{% extends 'etc/nginx/sites-available/laravel.conf.j2' %}{% block extra %}    # mine\n{% endblock %}"
+    )
+    nginx = role("nginx", nginx_sites=[LARAVEL | {"template": "own.conf.j2"}])
+    nginx.variables["ansible_search_path"].append(str(tmp_path))
+    text = nginx.render(SITE, item=nginx.value("__nginx_sites")[0])
+    assert text.rstrip().endswith("# mine\n}")
+    assert "fastcgi_pass unix:/run/php/shop.sock;" in text
+
+
+def test_passwords_are_hashed_the_same_each_time(role):
+    nginx = role("nginx")
+    users = {"alice": "open sesame", "bob": "$6$salt$hash"}
+    text = nginx.render("etc/nginx/htpasswd.j2", item={"name": "staff", "users": users})
+    assert re.fullmatch(r"alice:\$6\$[0-9a-f]{16}\$[A-Za-z0-9./]{86}\nbob:\$6\$salt\$hash\n", text)
+    assert text == nginx.render("etc/nginx/htpasswd.j2", item={"name": "staff", "users": users})
 
 
 def test_main_configuration(role):
@@ -92,23 +186,26 @@ def test_main_configuration(role):
         "etc/nginx/nginx.conf.j2"
     )
     assert text.startswith("#\n# Ansible managed\n#\nuser www-data;\n")
-    for line in ("server_tokens off;", "client_max_body_size 1g;", "charset utf-8;", "gzip on;"):
+    for line in ("server_tokens off;", "client_max_body_size 1g;", "charset utf-8;"):
         assert f"    {line}\n" in text
+
+
+@pytest.mark.parametrize("platform", ["bookworm", "trixie", "jammy", "noble"])
+def test_brotli_is_where_it_is_packaged(role, platform):
+    text = role("nginx", platform).render("etc/nginx/conf.d/slipway-compression.conf.j2")
+    assert ("brotli on;" in text) is (platform != "jammy")
 
 
 @pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed")
 def test_nginx_accepts_it(role, tmp_path):
-    nginx = role("nginx", nginx_http_extra="map_hash_bucket_size 128;")
-    sites = nginx.render(LARAVEL, item=nginx.value("nginx_sites")[0])
-    named = nginx.value("nginx_sites")[0] | {
-        "name": "shop",
-        "server_names": ["shop.example.com"],
-        "extra": "rewrite_log on;",
-    }
-    (tmp_path / "site.conf").write_text(sites + nginx.render(LARAVEL, item=named))
+    nginx = role("nginx", "bookworm", nginx_brotli_enabled=False, nginx_http_extra="map_hash_max_size 4096;")
+    parts = ["clients", "compression", "default", "log", "tls", "upstreams"]
+    text = nginx.render("etc/nginx/nginx.conf.j2")
+    here = "\n".join(nginx.render(f"etc/nginx/conf.d/slipway-{part}.conf.j2") for part in parts)
+    here += nginx.render(SITE, item=nginx.value("__nginx_sites")[0])
     (tmp_path / "nginx.conf").write_text(
-        re.sub(r"include /etc/nginx/(sites|conf|modules)[^;]*;", "", nginx.render("etc/nginx/nginx.conf.j2"))
-        .replace("    gzip on;", f"    include {tmp_path}/site.conf;\n    gzip on;")
+        re.sub(r"include /etc/nginx/(sites|modules|snippets)[^;]*;", "", text)
+        .replace("    include /etc/nginx/conf.d/*.conf;", re.sub(r"include /etc/nginx/snippets[^;]*;", "", here))
         .replace("/var/log/nginx", str(tmp_path))
         .replace("pid /run", f"pid {tmp_path}")
     )
