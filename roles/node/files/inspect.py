@@ -144,10 +144,11 @@ def check(app, running, procs, sockets):
             continue
         where = sorted({entry["address"] for entry in own})
         if app["address"] not in where or len(where) > 1:
+            places = " and ".join(where)
             yield (
-                "{} listens on {} instead of {}: it does not take HOST from its environment; "
-                "pass {{address}} in args, or set address to what it does"
-            ).format(app["name"], " and ".join(where), app["address"])
+                f"{app['name']} listens on {places} instead of {app['address']}: it does not take HOST from its "
+                "environment; pass the address in args, or set address to what it listens on"
+            )
         host = "[{}]".format(app["probe"]) if ":" in app["probe"] else app["probe"]
         url = "http://{}:{}{}".format(host, port, app["health"])
         status = answer(url)
