@@ -54,7 +54,7 @@ def home(tmp_path, monkeypatch):
 def run_module(capfd):
     """Run the real main() of a module and return its exit status and result."""
 
-    def run(name, **args):
+    def run(name, /, **args):
         module = importlib.import_module(f"ansible_collections.slipway.laravel.plugins.modules.{name}")
         capfd.readouterr()
         with patch_module_args(args), pytest.raises(SystemExit) as stop:

@@ -1,0 +1,223 @@
+"""config_files on a real file system: sets of files, the way back, what is remembered; rendering through a playbook."""
+
+from __future__ import annotations
+
+import grp
+import json
+import os
+import pwd
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ansible_collections.slipway.laravel.plugins.modules import config_files
+
+ME = {"owner": pwd.getpwuid(os.geteuid()).pw_name, "group": grp.getgrgid(os.getegid()).gr_name}
+CHECK = [sys.executable, "-c"]
+
+
+@pytest.fixture(name="apply")
+def apply_fixture(run_module, tmp_path):
+    """Run the module on files given as {name: content or options}; the names lie in tmp_path."""
+
+    def apply(files, name="web", **options):
+        entries = []
+        for file, what in files.items():
+            entry = {"content": what} if isinstance(what, str) else what
+            entries.append({"path": str(tmp_path / "etc" / file), **ME, **entry})
+        return run_module("config_files", name=name, files=entries, state_dir=str(tmp_path / "state"), **options)
+
+    return apply
+
+
+@pytest.fixture(name="etc")
+def etc_fixture(tmp_path):
+    return tmp_path / "etc"
+
+
+def tree(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_writes_files_links_and_directories_and_then_changes_nothing(apply, etc):
+    files = {
+        "main.conf": {"content": "a", "mode": "0640"},
+        "on/site.conf": {"link": "../main.conf"},
+        "empty": {"state": "directory", "mode": "0700"},
+    }
+    status, result = apply(files)
+    assert (status, result["changed"]) == (0, True)
+    assert sorted(result["changed_paths"]) == sorted(str(etc / name) for name in files)
+    assert (etc / "main.conf").stat().st_mode & 0o7777 == 0o640
+    assert os.readlink(etc / "on/site.conf") == "../main.conf"
+    assert (etc / "empty").stat().st_mode & 0o7777 == 0o700
+    status, result = apply(files)
+    assert (status, result["changed"], result["changed_paths"], result["diff"]) == (0, False, [], [])
+
+
+def test_a_new_mode_is_a_change_and_content_stays(apply, etc):
+    apply({"a": "x"})
+    assert apply({"a": {"content": "x", "mode": "0600"}})[1]["changed"]
+    assert ((etc / "a").read_text(), (etc / "a").stat().st_mode & 0o7777) == ("x", 0o600)
+
+
+def test_what_is_no_longer_listed_is_removed_and_what_others_made_stays(apply, etc):
+    apply({"sites/one": "1", "sites/two": "2", "on/two": {"link": "../sites/two"}, "empty": {"state": "directory"}})
+    (etc / "sites/by-hand").write_text("3")
+    result = apply({"sites/one": "1"})[1]
+    assert sorted(result["removed_paths"]) == sorted(str(etc / name) for name in ("empty", "on/two", "sites/two"))
+    assert tree(etc) == {"sites/one": "1", "sites/by-hand": "3"}
+    assert not apply({"sites/one": "1"})[1]["changed"]
+
+
+def test_a_directory_that_others_use_is_left(apply, etc):
+    apply({"pool": {"state": "directory"}})
+    (etc / "pool/theirs").write_text("x")
+    assert not apply({})[1]["changed"]
+    assert (etc / "pool/theirs").exists()
+
+
+def test_sets_of_other_names_do_not_see_each_other(apply, etc):
+    apply({"a": "1"}, name="one")
+    apply({"b": "2"}, name="two")
+    assert tree(etc) == {"a": "1", "b": "2"}
+
+
+def test_absent_removes_a_file_that_the_set_never_wrote(apply, etc):
+    etc.mkdir()
+    (etc / "default").write_text("stock")
+    assert apply({"default": {"state": "absent"}})[1]["removed_paths"] == [str(etc / "default")]
+    assert not apply({"default": {"state": "absent"}})[1]["changed"]
+
+
+def test_a_failed_check_puts_everything_back(apply, etc, tmp_path):
+    apply({"a": "old", "gone": "old", "was/link": {"link": "x"}})
+    before = tree(tmp_path)
+    script = f"import sys, os; assert os.path.exists({str(etc / 'new/b')!r}); sys.exit('emerg: no such directive')"
+    status, result = apply({"a": "new", "new/b": "b", "was/link": "file now"}, check=[*CHECK, script])
+    assert status == 1
+    assert "the old ones are back: emerg: no such directive" in result["msg"]
+    assert tree(tmp_path) == before
+    assert os.readlink(etc / "was/link") == "x"
+    assert not (etc / "new").exists()
+
+
+def test_an_interrupted_run_puts_everything_back(apply, etc, tmp_path, monkeypatch):
+    apply({"a": "old", "b": "old"})
+    before, put = tree(tmp_path), config_files.put
+
+    def interrupted(path, state):
+        if path.endswith("/b") and state.content == b"new":
+            raise KeyboardInterrupt
+        put(path, state)
+
+    monkeypatch.setattr(config_files, "put", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        apply({"a": "new", "b": "new"})
+    assert tree(tmp_path) == before
+
+
+def test_the_check_does_not_run_when_nothing_changes(apply):
+    apply({"a": "1"})
+    assert apply({"a": "1"}, check=[*CHECK, "raise SystemExit(1)"])[0] == 0
+
+
+def test_validate_refuses_a_file_before_it_is_in_place(apply, etc):
+    apply({"sudoers": "good"})
+    looks = "import sys; text = open(sys.argv[1]).read(); sys.exit(text != 'good' and 'syntax error near line 1')"
+    status, result = apply(
+        {"other": "x", "sudoers": {"content": "bad", "validate": [sys.executable, "-c", looks, "%s"]}}
+    )
+    assert status == 1
+    assert "nothing was changed: syntax error near line 1" in result["msg"]
+    assert tree(etc) == {"sudoers": "good"}
+
+
+def test_check_mode_predicts_and_writes_nothing(apply, etc, tmp_path):
+    apply({"a": "1", "b": "2"})
+    before = tree(tmp_path)
+    result = apply({"a": "new", "c/d": {"content": "3", "owner": "nobody-yet"}}, _ansible_check_mode=True)[1]
+    assert sorted(result["changed_paths"] + result["removed_paths"]) == sorted(str(etc / n) for n in ("a", "c/d", "b"))
+    assert tree(tmp_path) == before
+
+
+def test_a_secret_is_not_in_the_diff(apply):
+    apply({"a": {"content": "hunter1", "secret": True}, "b": "open"})
+    result = apply({"a": {"content": "hunter2", "secret": True}, "b": "changed"})[1]
+    assert "hunter" not in json.dumps(result["diff"])
+    assert "changed" in json.dumps(result["diff"])
+
+
+@pytest.mark.parametrize(
+    ("files", "options", "says"),
+    [
+        ({"a": {"content": "x", "owner": "nobody-here"}}, {}, "the user nobody-here that a file shall belong to"),
+        ({"a": {"content": "x", "mode": "u=rw"}}, {}, "has to be octal digits such as 0644, not u=rw"),
+        ({"../a": "x"}, {}, "has to be an absolute path without detours"),
+        ({"a": "x"}, {"name": "No Spaces"}, "a set is named with small letters"),
+        ({"dir": "x"}, {}, "is a directory; remove it"),
+    ],
+)
+def test_refuses_what_it_cannot_write(apply, etc, files, options, says):
+    (etc / "dir").mkdir(parents=True)
+    status, result = apply(files, **options)
+    assert status == 1
+    assert says in result["msg"]
+    assert tree(etc) == {}
+
+
+def test_refuses_a_memory_that_it_cannot_read(apply, tmp_path):
+    apply({"a": "x"})
+    (tmp_path / "state/web.json").write_text("{")
+    assert "cannot be read" in apply({"a": "x"})[1]["msg"]
+
+
+PLAY = """
+- hosts: localhost
+  gather_facts: false
+  vars: {sites: [{name: one}, {name: two}], depth: 3}
+  tasks:
+    - slipway.laravel.config_files:
+        name: play
+        state_dir: "{{ root }}/state"
+        files:
+          - path: "{{ root }}/{name}.conf"
+            template: site.j2
+            each: "{{ sites }}"
+            vars: {port: 80}
+            owner: "{{ owner }}"
+            group: "{{ group }}"
+          - {path: "{{ root }}/on/{name}", link: "../{name}.conf", each: "{{ sites }}", owner: "{{ owner }}",
+             group: "{{ group }}"}
+      register: done
+    - assert: {that: "'invocation' not in done"}
+"""
+
+
+@pytest.fixture(name="playbook")
+def playbook_fixture(tmp_path):
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates/site.j2").write_text("{{ item.name }} on {{ port }}, {{ depth }} deep\n")
+    (tmp_path / "play.yml").write_text(PLAY)
+
+    def run(**extra):
+        variables = {"root": f"{tmp_path}/out", "ansible_python_interpreter": sys.executable, **ME, **extra}
+        argv = ["ansible-playbook", "play.yml", "-i", "localhost,", "-c", "local", "-e", json.dumps(variables)]
+        env = {**os.environ, "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.timer"}
+        return subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+
+    return run
+
+
+def test_a_template_is_rendered_once_for_each_element(playbook, tmp_path):
+    done = playbook()
+    assert done.returncode == 0, done.stdout
+    assert (tmp_path / "out/one.conf").read_text() == "one on 80, 3 deep\n"
+    assert (tmp_path / "out/on/two").read_text() == "two on 80, 3 deep\n"
+
+
+def test_an_element_without_the_key_is_named(playbook):
+    done = playbook(sites=[{"title": "x"}])
+    assert done.returncode != 0
+    assert "names {name}, which an element of each lacks" in done.stdout + done.stderr
