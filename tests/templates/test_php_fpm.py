@@ -146,7 +146,7 @@ def test_sandbox(role):
 def test_repository(role, platform, line):
     text = role("php_fpm", platform).render("etc/apt/sources.list.d/slipway-php.sources.j2")
     assert f"{line}\n" in text
-    assert text.endswith("Signed-By: /etc/apt/keyrings/slipway-php.gpg\n")
+    assert text.endswith("Signed-By: /etc/apt/keyrings/slipway-php.asc\n")
 
 
 @pytest.mark.parametrize(

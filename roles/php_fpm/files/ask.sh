@@ -12,6 +12,7 @@ missing=$(named package | grep -Fxv "$installed" || true)
 getent passwd $(named user) | sed 's/:.*//; s/^/user /' || true
 getent group $(named group) | sed 's/:.*//; s/^/group /' || true
 [ ! -e /etc/apt/sources.list.d/slipway-php.sources ] || echo repository
+[ ! -e /etc/apt/keyrings/slipway-php.asc ] || echo "key $(base64 -w 0 /etc/apt/keyrings/slipway-php.asc)"
 [ ! -x /usr/local/bin/composer ] || COMPOSER_ALLOW_SUPERUSER=1 /usr/local/bin/composer --version --no-ansi 2>/dev/null |
   sed -n 's/^Composer version \([0-9.]*\).*/composer \1/p'
 [ ! -e /etc/slipway/php-fpm.json ] || [ ! -x /usr/local/sbin/slipway-php-fpm ] || echo program

@@ -1,0 +1,5 @@
+<?php
+function preloaded(): bool
+{
+    return true;
+}
