@@ -212,6 +212,18 @@ def fpm_problem(address: str, release: str, uri: str, host: str) -> str | None:
     return None
 
 
+class NamedHTTPSConnection(http.client.HTTPSConnection):
+    """TLS to an address, asking for and checking the certificate of a name."""
+
+    def __init__(self, address: str, port: int | None, server_name: str, timeout: float, tls: ssl.SSLContext) -> None:
+        super().__init__(address, port, timeout=timeout, context=tls)
+        self.server_name, self.tls = server_name, tls
+
+    def connect(self) -> None:
+        http.client.HTTPConnection.connect(self)
+        self.sock = self.tls.wrap_socket(self.sock, server_hostname=self.server_name)
+
+
 def http_get(url: str, host: str, timeout: float, verify: bool) -> tuple[int, dict[str, str], str]:
     """GET an address with another Host header, following nothing.
 
@@ -224,9 +236,8 @@ def http_get(url: str, host: str, timeout: float, verify: bool) -> tuple[int, di
         if not verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-            name, parts.port, timeout=timeout, context=context
-        )
+        server_name = host.split(":", maxsplit=1)[0] or name
+        connection: http.client.HTTPConnection = NamedHTTPSConnection(name, parts.port, server_name, timeout, context)
     else:
         connection = http.client.HTTPConnection(name, parts.port, timeout=timeout)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -242,9 +253,17 @@ def http_get(url: str, host: str, timeout: float, verify: bool) -> tuple[int, di
 
 
 def http_problem(url: str, host: str, release: str, verify: bool = True) -> str | None:
-    """Ask the web server for the health page; where it names the release in ``X-Release-Id``, that must be ours."""
+    """Ask the web server for the health page; where it names the release in ``X-Release-Id``, that must be ours.
+
+    When it sends HTTP to HTTPS under the same name, the same address is asked again by TLS.
+    """
     try:
         status, headers, body = http_get(url, host, 10, verify)
+        parts, to = urllib.parse.urlsplit(url), urllib.parse.urlsplit(headers.get("location", ""))
+        if (parts.scheme, to.scheme, to.hostname) == ("http", "https", host) and status in (301, 302, 307, 308):
+            address = parts.hostname if ":" not in (parts.hostname or "") else f"[{parts.hostname}]"
+            url = to._replace(netloc=f"{address}:{to.port or 443}").geturl()
+            status, headers, body = http_get(url, host, 10, verify)
     except OSError as exc:
         return f"{url} does not answer: {exc}"
     served = headers.get("x-release-id")

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -201,10 +202,13 @@ def repository(home, git):
 
 @pytest.fixture
 def http_server():
-    """Start web servers: serve(status, headers) returns the address of one that gives this answer."""
+    """Start web servers: serve(status, headers) returns the address of one that gives this answer.
+
+    With tls, the path of a certificate with its key, it answers by TLS.
+    """
     with contextlib.ExitStack() as stack:
 
-        def serve(status=200, body="well", **headers):
+        def serve(status=200, body="well", tls=None, **headers):
             requests = []
 
             class Handler(BaseHTTPRequestHandler):
@@ -221,11 +225,15 @@ def http_server():
                     pass
 
             server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+            if tls:
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                context.load_cert_chain(tls)
+                server.socket = context.wrap_socket(server.socket, server_side=True)
             threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
             stack.callback(server.server_close)
             stack.callback(server.shutdown)
             serve.requests = requests
-            return f"http://127.0.0.1:{server.server_port}"
+            return f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
 
         serve.authorizations = []
         yield serve

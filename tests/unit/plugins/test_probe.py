@@ -195,6 +195,39 @@ def test_http_that_nobody_serves():
     assert "http://127.0.0.1:1/up does not answer: " in _probe.http_problem("http://127.0.0.1:1/up", "", "r1")
 
 
+@pytest.fixture(name="certificate", scope="module")
+def certificate_fixture(tmp_path_factory):
+    """A certificate of shop.example.com, and its key in the same file."""
+    folder = tmp_path_factory.mktemp("tls")
+    argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    argv += ["-subj", "/CN=shop", "-addext", "subjectAltName=DNS:shop.example.com"]
+    subprocess.run([*argv, "-keyout", folder / "key", "-out", folder / "crt"], check=True, capture_output=True)
+    both = folder / "both.pem"
+    both.write_text((folder / "key").read_text() + (folder / "crt").read_text())
+    return both
+
+
+def test_tls_is_asked_for_the_name_at_the_address(http_server, certificate, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    url = http_server(tls=certificate, X_Release_Id="r1")
+    assert _probe.http_problem(url, "shop.example.com", "r1") is None
+    assert "does not answer: " in _probe.http_problem(url, "other.example.com", "r1")
+    assert _probe.http_problem(url, "other.example.com", "r1", verify=False) is None
+
+
+def test_tls_of_an_unknown_authority_is_refused(http_server, certificate):
+    assert "CERTIFICATE_VERIFY_FAILED" in _probe.http_problem(http_server(tls=certificate), "shop.example.com", "r1")
+
+
+def test_http_that_leads_to_https_is_followed_at_the_same_address(http_server, certificate, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    port = http_server(tls=certificate, X_Release_Id="r0").rsplit(":", 1)[1]
+    url = http_server(301, Location=f"https://shop.example.com:{port}/up")
+    problem = _probe.http_problem(f"{url}/up", "shop.example.com", "r1")
+    assert problem == f"https://127.0.0.1:{port}/up is served by release r0, not by r1"
+    assert "answered 301 to" in _probe.http_problem(f"{url}/up", "www.example.com", "r1")
+
+
 # PHP-FPM
 
 
