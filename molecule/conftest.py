@@ -89,7 +89,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The number in a file's name is its turn, wherever the file lies; alternatives are converged after the defaults."""
+    """The number in a file's name is its turn, wherever it lies: the alternatives come after the defaults."""
     items.sort(key=lambda item: re.sub(r"\D.*", "", item.path.name.removeprefix("test_")))
 
 

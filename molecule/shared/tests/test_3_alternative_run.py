@@ -1,4 +1,4 @@
-"""The run with alternative.yml, onto the host that has the defaults; each scenario's test_3_*.py looks at the outcome."""
+"""The run with alternative.yml, onto the host that has the defaults; test_3_*.py of the scenario see what it did."""
 
 from __future__ import annotations
 
