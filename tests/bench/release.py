@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def run(
     playbook: str, inventory: str, work: Path, *arguments: str
-) -> tuple[float, collections.Counter[tuple[str, str]]]:
+) -> tuple[float, collections.Counter[tuple[str, str]], dict[str, int]]:
+    """Seconds, module runs by host and module, and tasks by host."""
     counts = work / "counts"
     counts.write_text("")
     env = {
@@ -42,9 +43,9 @@ def run(
     if done.returncode:
         sys.exit(f"{' '.join(argv)} exited {done.returncode}\n{done.stdout[-4000:]}")
     lines = [line.split() for line in counts.read_text().splitlines()]
-    return seconds, collections.Counter(
-        (host, re.sub(r"^ansible\.(builtin|legacy)\.", "", name)) for host, name in lines
-    )
+    counted = collections.Counter((host, re.sub(r"^ansible\.(builtin|legacy)\.", "", name)) for host, name in lines)
+    recap = re.findall(r"^(\S+) +: ok=(\d+) .*skipped=(\d+)", done.stdout, re.MULTILINE)
+    return seconds, counted, {host: int(ok) + int(skipped) for host, ok, skipped in recap}
 
 
 def phases(work: Path) -> list[tuple[str, str, float]]:
@@ -55,8 +56,8 @@ def phases(work: Path) -> list[tuple[str, str, float]]:
     return [(phase["phase"], phase["host"], float(phase["seconds"])) for phase in found]
 
 
-def show(title: str, seconds: float, counts: collections.Counter[tuple[str, str]]) -> None:
-    print(f"\n{title}: {seconds:.1f} s")
+def show(title: str, seconds: float, counts: collections.Counter[tuple[str, str]], tasks: dict[str, int]) -> None:
+    print(f"\n{title}: {seconds:.1f} s; tasks: {', '.join(f'{host} {number}' for host, number in tasks.items())}")
     for host in sorted({host for host, _name in counts}):
         of_host = {name: number for (one, name), number in counts.items() if one == host}
         names = ", ".join(f"{name} {number}" for name, number in sorted(of_host.items()))
@@ -74,10 +75,10 @@ def main() -> int:
         for number in range(args.rounds):
             for version in ("v1.0.0", "v1.1.0"):
                 extra = ["-e", f"release_version={version}", "-e", "release_force=true"]
-                seconds, counts = run("release.yml", args.inventory, work, *extra)
+                seconds, counts, tasks = run("release.yml", args.inventory, work, *extra)
                 slowest[version] = max(slowest.get(version, 0.0), seconds)
                 print(f"round {number + 1}: {version} {seconds:.1f} s", flush=True)
-        show(f"release v1.1.0 (slowest {slowest['v1.1.0']:.1f} s), the last one", seconds, counts)
+        show(f"release v1.1.0 (slowest {slowest['v1.1.0']:.1f} s), the last one", seconds, counts, tasks)
         for phase, host, spent in phases(work):
             print(f"    {phase:10} {host:12} {spent:7.2f} s")
         show("rollback", *run("rollback.yml", args.inventory, work))
