@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
@@ -20,6 +22,12 @@ PLATFORMS = {
     "forky": ("Debian", "forky/sid"),
     "jammy": ("Ubuntu", "22.04"),
     "noble": ("Ubuntu", "24.04"),
+}
+
+DEFAULTS = yaml.safe_load((ROLES / "base/defaults/main.yml").read_text())
+# What files/state.py of role base says of a fresh host.
+HOST: dict[str, Any] = json.loads((Path(__file__).parent / "host.json").read_text()) | {
+    "sysctl": {key: str(value) for key, value in DEFAULTS["base_sysctl"].items()} | {"vm.swappiness": "10"},
 }
 
 
@@ -54,8 +62,9 @@ class Role:
                 "user_id": "root",
                 "env": {"SUDO_USER": "admin"},
             },
-            # What tasks have registered by then: the login has a key, sshd listens on one port.
-            "__base_login_key": {"rc": 0},
+            # What tasks have registered by then: the state of a host whose login has a key; sshd listens on one port.
+            "__base_host_before": {"stdout": json.dumps(HOST)},
+            "__base_host_after": {"stdout": json.dumps(HOST)},
             "__base_sshd": {"stdout": "port 22\n"},
             **trusted(given),
         }
