@@ -32,14 +32,17 @@ echo '<p>spa' >/srv/spa/index.html
 
 mkdir -p /etc/ssl/slipway/example /root/own
 cd /root
-openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj '/CN=Lab CA' -keyout ca.key -out ca.pem 2>/dev/null
+openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj '/CN=Lab CA' -addext keyUsage=critical,keyCertSign,cRLSign \
+  -keyout ca.key -out ca.pem 2>/dev/null
 for name in example own; do
-  openssl req -newkey rsa:2048 -nodes -subj "/CN=www.$name.test" -keyout $name.key -out $name.csr 2>/dev/null
+  openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "/CN=www.$name.test" -keyout $name.key -out $name.csr 2>/dev/null
   {
     echo "subjectAltName=DNS:$name.test,DNS:*.$name.test"
     echo 'crlDistributionPoints=URI:http://ca.example.test/ca.crl'
     echo 'extendedKeyUsage=serverAuth'
     echo 'basicConstraints=CA:FALSE'
+    echo 'keyUsage=digitalSignature'
+    echo 'authorityKeyIdentifier=keyid'
   } >$name.ext
   openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 90 -extfile $name.ext \
     -out $name.pem 2>/dev/null
