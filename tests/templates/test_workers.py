@@ -171,18 +171,11 @@ def test_sudo_starts_programs_of_the_user_and_restarts_those_of_others(role, tmp
 
 def test_release_restarts_what_holds_code(role):
     workers = [{"name": "default", "processes": 2}, {"name": "media", "user": "media"}]
-    given = {
-        "laravel_app": "shop",
-        "laravel_queue_workers": workers,
-        "group_names": ["laravel_horizon", "laravel_reverb"],
-    }
-    release = role("release", **given)
+    groups = ["laravel_horizon", "laravel_reverb"]
+    release = role("release", laravel_app="shop", laravel_queue_workers=workers, group_names=groups)
     commands = [command[2:] for command in release.value("__release_start_commands")]
-    assert commands == [
-        ["/usr/bin/supervisorctl", verb, f"shop-{program}:*"]
-        for verb, program in [("start", "queue-default"), ("restart", "queue-media"), ("start", "horizon")]
-        + [("start", "reverb")]
-    ]
+    wanted = {"queue-default": "start", "queue-media": "restart", "horizon": "start", "reverb": "start"}
+    assert commands == [["/usr/bin/supervisorctl", verb, f"shop-{name}:*"] for name, verb in wanted.items()]
     assert int(release.value("__release_processes")) == 4
 
 
