@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 # Comments of the rules that are ours begin so; a rule with another comment, or none, is somebody else's.
@@ -98,12 +98,11 @@ def expand(item: Mapping[str, Any]) -> Iterator[Rule]:
         families = {family for family, dummy in found.values()} or {4, 6}
         if len(families) > 1 and found:
             raise ValueError(f"from {given['source']} to {given['target']} mixes IPv4 and IPv6")
-        for family in sorted(families):
-            ends = {end: found[end][1] if end in found else ANY[family] for end in given}
-            for port in words(item.get("port")) or ["any"]:
-                match = (str(item.get("proto") or "tcp"), port, ends["target"], "any", ends["source"], way)
-                if port == "any" and not item.get("proto"):
-                    match = ("any", *match[1:])
+        for port in words(item.get("port")) or ["any"]:
+            proto = str(item.get("proto") or ("any" if port == "any" else "tcp"))
+            for family in sorted(families):
+                ends = {end: found[end][1] if end in found else ANY[family] for end in given}
+                match = (proto, port, ends["target"], "any", ends["source"], way)
                 yield Rule(match, action, comment, bool(item.get("ahead")))
 
 
@@ -132,30 +131,31 @@ def settled(present: Sequence[Rule], order: Mapping[tuple[str, ...], int]) -> se
 class Host:
     """Both families' rules as they will be after each step."""
 
-    def __init__(self, present: Iterable[Rule], wanted: Iterable[Rule]) -> None:
+    def __init__(self, present: Iterable[Rule], wanted: Sequence[Rule]) -> None:
         self.now: dict[int, list[Rule]] = {4: [], 6: []}
         for rule in present:
             self.now[rule.family].append(rule)
         self.wanted: dict[int, dict[tuple[str, ...], Rule]] = {4: {}, 6: {}}
         for rule in wanted:
             self.wanted[rule.family][rule.match] = rule
+        self.sequence = list(dict.fromkeys(self.wanted[rule.family][rule.match] for rule in wanted))
         self.order = {family: stages(list(rules.values())) for family, rules in self.wanted.items()}
         self.steps: list[dict[str, Any]] = []
 
-    def each(self, chosen: Mapping[int, Sequence[Rule]], **more: Any) -> None:
-        """The same step for rules of one or both families; ufw takes a rule and its twin as one."""
-        left = list(chosen[6])
-        for rule in chosen[4]:
-            twin = next((other for other in left if other.twin == rule.twin and rule.everywhere), None)
+    def each(self, rules: Iterable[Rule], **more: Any) -> None:
+        """The same step for all of them; ufw takes a rule and its twin as one."""
+        left = list(rules)
+        while left:
+            rule = left.pop(0)
+            twin = next((other for other in left if rule.everywhere and other.twin == rule.twin), None)
             if twin:
                 left.remove(twin)
             self.steps.append(rule.arguments(both=bool(twin)) | more)
-        self.steps += [rule.arguments(both=False) | more for rule in left]
 
-    def delete(self, chosen: Mapping[int, Sequence[Rule]]) -> None:
-        self.each(chosen, delete=True)
-        for family, rules in chosen.items():
-            self.now[family] = [rule for rule in self.now[family] if rule not in rules]
+    def delete(self, chosen: Callable[[int], list[Rule]]) -> None:
+        gone = [rule for family in (4, 6) for rule in chosen(family)]
+        self.each(gone, delete=True)
+        self.now = {family: [rule for rule in rules if rule not in gone] for family, rules in self.now.items()}
 
     def misplaced(self, family: int) -> list[Rule]:
         """Wanted rules that the host has, but behind one which has to come later."""
@@ -166,6 +166,10 @@ class Host:
             for index, rule in enumerate(here)
             if rule.match in order and (rule.match not in stay or self.outdone(rule, here[:index], family))
         ]
+
+    def unwanted(self, family: int) -> list[Rule]:
+        """Ours, and no longer listed."""
+        return [rule for rule in self.now[family] if rule.ours and rule.match not in self.wanted[family]]
 
     def outdone(self, rule: Rule, before: Sequence[Rule], family: int) -> bool:
         wanted = self.wanted[family][rule.match]
@@ -187,23 +191,23 @@ class Host:
 
     def add(self) -> None:
         """What is missing goes in where it belongs; what has another verdict or comment is replaced where it is."""
-        ends: dict[int, list[Rule]] = {4: [], 6: []}
-        for family, rules in self.wanted.items():
-            there = {rule.match: rule for rule in self.now[family]}
-            for rule in rules.values():
-                index = None if rule.match in there else self.place(rule)
-                if index is not None:
-                    self.insert(rule, index)
-                elif there.get(rule.match) != rule:
-                    ends[family].append(rule)
+        there = {family: {rule.match: rule for rule in rules} for family, rules in self.now.items()}
+        ends = []
+        for rule in self.sequence:
+            index = None if rule.match in there[rule.family] else self.place(rule)
+            if index is not None:
+                self.insert(rule, index)
+            elif there[rule.family].get(rule.match) != rule:
+                ends.append(rule)
         self.each(ends)
+        for rule in ends:
+            self.now[rule.family] = [other for other in self.now[rule.family] if other.match != rule.match] + [rule]
 
 
-def plan(present: Iterable[Rule], wanted: Iterable[Rule]) -> list[dict[str, Any]]:
+def plan(present: Iterable[Rule], wanted: Sequence[Rule]) -> list[dict[str, Any]]:
     """Arguments of community.general.ufw, one after the other, that make the host's rules the wanted ones."""
     host = Host(present, wanted)
-    host.delete({family: host.misplaced(family) for family in (4, 6)})
+    host.delete(host.misplaced)
     host.add()
-    gone = {f: [rule for rule in host.now[f] if rule.ours and rule.match not in host.wanted[f]] for f in (4, 6)}
-    host.delete(gone)
+    host.delete(host.unwanted)
     return host.steps
