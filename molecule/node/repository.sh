@@ -9,7 +9,7 @@ cd /srv/repository/deb
 chown _apt .
 apt-get download -qq nodejs
 dpkg-deb -R nodejs_*.deb tree
-rm nodejs_*.deb tree/DEBIAN/md5sums
+rm nodejs_*.deb tree/DEBIAN/md5sums tree/DEBIAN/p*
 # The program and its link, in the order that the distribution has.
 program=$(readlink -f tree/usr/bin/node)
 mv "$program" tree/usr/bin/node-distribution

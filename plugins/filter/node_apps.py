@@ -86,7 +86,6 @@ def ecosystem(app: Mapping[str, Any]) -> dict[str, Any]:
         "autorestart": app["restart"] != "no",
         "listen_timeout": app["start_timeout"] * 1000,
         "kill_timeout": app["stop_timeout"] * 1000,
-        "exp_backoff_restart_delay": 100,
         "vizion": False,
         "out_file": "/dev/null",
         "error_file": "/dev/null",

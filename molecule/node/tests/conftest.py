@@ -6,16 +6,17 @@ import json
 
 import pytest
 
-# Requests without a pause until a file appears, some of them slow: how many each release has answered, and failures.
+# Requests until a file appears, some of them slow: how many each release has answered, and failures.
 LOAD = """
-import collections, json, os, sys, threading, urllib.request
+import collections, json, os, sys, threading, time, urllib.request
 answers, ports = collections.Counter(), [int(port) for port in sys.argv[1].split(",")]
 def ask(path):
     while not os.path.exists("/tmp/stop"):
+        time.sleep(0.01)
         for port in list(ports):
             try:
                 url = "http://127.0.0.1:%d%s" % (port, path)
-                answers[json.load(urllib.request.urlopen(url, timeout=10))["release"]] += 1
+                answers[json.load(urllib.request.urlopen(url, timeout=60))["release"]] += 1
                 break
             except urllib.error.URLError as error:
                 # As nginx does: a refused connection goes to the next server.
@@ -24,7 +25,7 @@ def ask(path):
             except Exception as error:
                 answers[repr(error)] += 1
                 break
-threads = [threading.Thread(target=ask, args=(path,)) for path in ("/", "/", "/slow")]
+threads = [threading.Thread(target=ask, args=(path,)) for path in ("/", "/slow")]
 [thread.start() for thread in threads]
 [thread.join() for thread in threads]
 print(json.dumps(answers))
@@ -44,7 +45,7 @@ def ask(host):
 
 @pytest.fixture
 def reload_under_load(host):
-    """Switch to a release and reload as the user may; how many requests each release answered meanwhile, and failures."""
+    """Switch to a release and reload as the user may; how many requests each release answered meanwhile, or failed."""
     script = (
         "rm -f /tmp/stop; python3 -c %s %s & load=$!; sleep .5; "
         "ln -s %s /srv/web/new && mv -T /srv/web/new /srv/web/current; "

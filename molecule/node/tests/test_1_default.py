@@ -21,7 +21,7 @@ def test_secrets_are_roots_alone(host):
     for name in ("web", "later"):
         file = host.file(f"/etc/slipway/node/{name}.env")
         assert (file.user, file.group, file.mode) == ("root", "root", 0o600)
-    assert host.run("grep -rl first /etc/systemd/system /etc/slipway/node/web.json /run/node-web").stdout == ""
+    assert host.run("grep -rl first-token /etc/systemd/system /etc/slipway/node/web.json /run/node-web").stdout == ""
 
 
 def test_it_starts_with_the_host_in_a_sandbox(host):
