@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-testinfra_hosts = ["ansible://role_hosts:&*-debian13"]
+testinfra_hosts = ["ansible://*-debian13"]
 
 
 def test_a_setting_that_needs_a_restart_is_named_and_waits(host, converge):
