@@ -78,6 +78,7 @@ def test_versions_of_http_and_tls(host):
 
 def test_unknown_names_are_refused(host):
     assert host.run("curl -sS http://127.0.0.1/").rc in (52, 56)
+    assert ask(host, "http://127.0.0.1/alive").status == 204
     unknown = host.run("curl -sS --resolve no.example.test:443:127.0.0.1 https://no.example.test/")
     assert unknown.rc == 35
     assert "unrecognized name" in unknown.stderr
