@@ -1,5 +1,5 @@
 # Keeps a way back for what could end the login in use: "arm SECONDS SERVICE FILE..." saves the files and has systemd
-# put them back after that time; "disarm" says that the login has been proven.
+# put them back after that time; "disarm" says that the login has been proven, and fails when that came too late.
 set -eu
 saved=/run/slipway/way-back
 disarm() {
@@ -23,8 +23,15 @@ case "$1" in
         echo "rm -f '$file'"
       fi
     done >"$saved/go"
+    echo "touch '$saved/gone'" >>"$saved/go"
     echo "systemctl reload '$service'" >>"$saved/go"
     systemd-run --quiet --unit slipway-way-back --on-active="$seconds" --timer-property=AccuracySec=1s /bin/sh "$saved/go"
     ;;
-  disarm) disarm ;;
+  disarm)
+    if [ -e "$saved/gone" ]; then
+      echo "the old settings have come back meanwhile" >&2
+      exit 1
+    fi
+    disarm
+    ;;
 esac
