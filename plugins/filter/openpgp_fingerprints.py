@@ -38,7 +38,7 @@ from collections.abc import Callable, Iterator
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.datatag import native_type_name
 
-BLOCK = re.compile(r"-----BEGIN PGP PUBLIC KEY BLOCK-----\s*\n(?:[\w-]+: .*\n)*\s*\n?(.*?)-----END PGP", re.DOTALL)
+BLOCK = re.compile(r"-----BEGIN PGP PUBLIC KEY BLOCK-----\s*\n(?:[\w-]+: [^\n]*\n)*\s*\n?(.*?)-----END PGP", re.DOTALL)
 PUBLIC_KEY = 6
 
 
