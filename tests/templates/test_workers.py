@@ -135,6 +135,11 @@ def test_what_supervisor_cannot_be_told(role, program, where):
     assert role("supervisor", supervisor_programs=[full]).value("__supervisor_unsayable") == where
 
 
+def test_what_supervisor_cannot_be_told_for_all(role):
+    loaded = role("supervisor", supervisor_environment={"A": 'the "end"'})
+    assert loaded.value("__supervisor_unsayable") == ["supervisor_environment: environment A"]
+
+
 @pytest.mark.parametrize(("capabilities", "permitted"), [("000001ffffffffff", 1048576), ("00000000a82c35fb", 20000)])
 def test_files_that_the_kernel_permits(role, capabilities, permitted):
     kernel = f"Max open files   1024   20000   files\nCapEff:\t{capabilities}\n1048576"

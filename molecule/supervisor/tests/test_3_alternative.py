@@ -25,7 +25,7 @@ def test_options_of_a_program_are_in_effect(host):
     assert host.check_output("readlink /proc/%s/cwd", pid) == "/opt"
     assert host.check_output("grep Umask /proc/%s/status", pid).split()[1] == "0077"
     assert host.check_output("grep 'open files' /proc/%s/limits", pid).split()[3] == "8192"
-    assert 'WHERE=here, "there"' in host.check_output("tr '\\0' '\\n' < /proc/%s/environ", pid).splitlines()
+    assert 'WHERE=in "the" lab' in host.check_output("tr '\\0' '\\n' < /proc/%s/environ", pid).splitlines()
     assert host.file("/var/log/supervisor/tick.log").exists
     assert host.file("/var/log/supervisor/clock.err.log").exists
 
