@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+# ansible-core needs it on every controller; only its own sanity tests do without.
+with contextlib.suppress(ImportError):
+    from cryptography import x509
+    from cryptography.hazmat.primitives import serialization
 
 DIRECTORIES = {
     "production": "https://acme-v02.api.letsencrypt.org/directory",
