@@ -45,7 +45,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-_TIME = re.compile(r"-?\d+|(\d+\s*(s|sec|m|mi|min|mins|h|hou|hour|hours|d|da|day|days|w|we|week|weeks|mo|mon|y|ye|year)\s*)+")
+_TIME = re.compile(
+    r"-?\d+|(\d+\s*(s|sec|m|mi|min|mins|h|hou|hour|hours|d|da|day|days|w|we|week|weeks|mo|mon|y|ye|year)\s*)+"
+)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 
 

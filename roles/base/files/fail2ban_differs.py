@@ -1,4 +1,4 @@
-"""Prints, one a line, what the running fail2ban does otherwise than it is told. The argument says as JSON what that is."""
+"""Prints, one a line, what the running fail2ban does otherwise than the argument tells it, as JSON."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ SERVER = CSocket("/run/fail2ban/fail2ban.sock")
 def ask(*words):
     code, answer = SERVER.send(list(words))
     if code:
-        raise SystemExit("fail2ban does not answer %s: %s" % (" ".join(words), answer))
+        raise SystemExit(f"fail2ban does not answer {words}: {answer}")
     return answer
 
 

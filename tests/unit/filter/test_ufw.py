@@ -36,18 +36,18 @@ class Ufw:
             if {"0.0.0.0/0": 6, "::/0": 4}.get(told["from"]) == rule.family:
                 continue
             here = self.rules[rule.family]
-            rule = ufw.Rule(rule.match, rule.action, comment)
+            fresh = ufw.Rule(rule.match, rule.action, comment)
             places = [index for index, other in enumerate(here) if other.match == rule.match]
             if delete:
                 assert [here[index].action for index in places] == [rule.action], "no such rule"
                 del here[places[0]]
             elif places:
                 assert not insert
-                here[places[0]] = rule
+                here[places[0]] = fresh
             else:
                 index = insert - 1 - (len(self.rules[4]) if rule.family == 6 else 0) if insert else len(here)
                 assert 0 <= index < len(here) + (not insert), f"invalid position {insert}"
-                here.insert(index, rule)
+                here.insert(index, fresh)
 
     @property
     def text(self) -> str:
@@ -118,7 +118,7 @@ def test_without_ipv6():
 @pytest.mark.parametrize("seed", range(300))
 def test_any_list_becomes_any_other(seed):
     """Whatever the host has: afterwards the rules are there, in an order that means the same, and others' are too."""
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311
 
     def rules() -> list[dict]:
         found = {}
