@@ -102,11 +102,15 @@ def answer(url):
         return str(getattr(error, "reason", error))
 
 
+def written(unit):
+    """Whether the role has written a unit."""
+    return MARK in read(os.path.join(UNITS, re.sub(r"@.*\.service$", "@.service", unit)))
+
+
 def stale(apps):
     """Units of applications and instances that are no longer wanted."""
     wanted = {unit for app in apps for unit in [app["service"], *app["units"]]}
-    written = [path for path in glob.glob(UNITS + "/node-*.service") if MARK in read(path)]
-    names = {os.path.basename(path) for path in written}
+    names = {name for name in map(os.path.basename, glob.glob(UNITS + "/node-*.service")) if written(name)}
     loaded = run("systemctl", "list-units", "--all", "--plain", "--no-legend", "node-*@*.service").splitlines()
     loaded = {line.split()[0] for line in loaded if line}
     templates = {name.replace("@.service", "") for name in names if name.endswith("@.service")}
@@ -181,14 +185,21 @@ def main():
     running = active([unit for app in apps for unit in [app["service"], *app["units"]]])
     released = [app for app in apps if os.path.exists(app["awaits"])]
     checked = released if sys.argv[2:] == ["check"] else []
-    known = re.compile(r"node-[a-z0-9-]+(@\d+)?\.service$")
-    strangers = []
+    strangers = [
+        f"{UNITS}/{app['service']} is there already and this role has not written it; rename {app['name']} in "
+        "node_apps, or remove the file"
+        for app in apps
+        if os.path.exists(os.path.join(UNITS, app["service"])) and not written(app["service"])
+    ]
     for entry in sockets:
         holders = sorted({procs[pid]["unit"] or f"process {pid}" for pid in entry["pids"] if pid in procs})
-        if not any(known.match(holder) for holder in holders):
+        if not any(written(holder) for holder in holders):
             owner = next(app["name"] for app in apps if entry["port"] in app["ports"])
             names = " and ".join(holders) or "a process of another container"
-            strangers.append("port {} of {} is in use by {}".format(entry["port"], owner, names))
+            port = entry["port"]
+            strangers.append(
+                f"port {port} of {owner} is in use by {names}; give {owner} another port in node_apps, or free it"
+            )
     # A start of the service alone would not wait for its instances.
     instances = [unit for app in released for unit in app["units"]]
     services = [app["service"] for app in apps if app["manager"] == "systemd"]
