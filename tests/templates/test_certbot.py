@@ -32,8 +32,8 @@ def paths(role, **given):
     return [file["path"] for file in role("certbot", **given).value("__certbot_files") if file.get("each") != []]
 
 
-def test_files_of_nothing(role):
-    assert paths(role, certbot_certificates=[]) == []
+def test_what_renewal_needs_outlives_the_list(role):
+    assert "/etc/letsencrypt/renewal-hooks/deploy/slipway-reload" in paths(role, certbot_certificates=[])
 
 
 def test_files_are_those_that_something_is_given_for(role):
@@ -58,7 +58,7 @@ def test_secrets_are_kept_out_of_diffs_and_from_other_users(role):
 
 def test_own_certificates_that_are_absent_are_not_written(role):
     own = {"name": "own", "source": "own", "domains": ["a.test"], "certificate": "x", "private_key": "x"}
-    assert paths(role, certbot_certificates=[own | {"state": "absent"}]) == []
+    assert paths(role, certbot_certificates=[own | {"state": "absent"}]) == paths(role)
 
 
 def test_hook_is_shell(role, tmp_path):
