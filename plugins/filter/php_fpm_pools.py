@@ -66,8 +66,8 @@ pools: "{{ [{'name': 'app'}] | slipway.laravel.php_fpm_pools(user='deploy', web_
 RETURN = r"""
 _value:
   description:
-    - The pools, each with V(name), V(version), V(user), V(sockets), V(secret) (it has an environment of its own) and
-      the complete V(settings).
+    - The pools, each with V(name), V(version), V(user), V(sockets), V(groups), V(secret) (it has an environment of its
+      own) and the complete V(settings).
   type: list
   elements: dictionary
 """
@@ -179,6 +179,7 @@ def php_fpm_pools(
                 "version": its_version,
                 "user": complete["user"],
                 "sockets": [str(complete[key]) for key in ("listen", "pm.status_listen") if complete.get(key)],
+                "groups": [str(complete[key]) for key in ("group", "listen.group") if complete.get(key)],
                 "secret": bool(pool.get("env")),
                 "settings": complete,
             }

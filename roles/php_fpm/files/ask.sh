@@ -6,7 +6,7 @@ installed=$(dpkg-query --show --showformat='${db:Status-Status} ${Package}\n' $(
   sed -n 's/^installed //p')
 printf '%s\n' "$installed" | sed -n 's/^./package &/p'
 missing=$(named package | grep -Fxv "$installed" || true)
-[ -z "$missing" ] || LC_ALL=C apt-cache policy $missing | awk '
+[ -z "$missing" ] || LC_ALL=C apt-cache policy $missing $(named own) | awk '
   /^[^ ].*:$/ { name = substr($1, 1, length($1) - 1) }
   $1 == "Candidate:" && $2 != "(none)" { print "available " name }'
 getent passwd $(named user) | sed 's/:.*//; s/^/user /' || true
