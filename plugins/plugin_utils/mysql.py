@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from ansible_collections.community.mysql.plugins.module_utils.implementations.mysql.hash import (
+from ansible_collections.community.mysql.plugins.module_utils.implementations.mysql.hash import (  # type: ignore[import-untyped]
     mysql_sha256_password_hash,
 )
 
