@@ -14,6 +14,8 @@ import sys
 import time
 
 HARMLESS = {"OK", "INFO", "LOW", "DEBUG"}
+# What testssl.sh says about the openssl that it has, not about the server.
+OF_THE_TOOL = {"engine_problem"}
 
 
 def findings(arguments: argparse.Namespace) -> list[dict[str, str]]:
@@ -42,7 +44,7 @@ def main() -> None:
 
     grade = next((entry["finding"] for entry in found if entry["id"] == "overall_grade"), "none")
     reasons = [entry["finding"] for entry in found if entry["id"].startswith("grade_cap_reason")]
-    bad = [entry for entry in found if entry["severity"] not in HARMLESS]
+    bad = [entry for entry in found if entry["severity"] not in HARMLESS and entry["id"] not in OF_THE_TOOL]
     print(f"grade: {grade}", *(f"  {reason}" for reason in reasons), sep="\n")
     print(f"findings above LOW: {len(bad)}")
     for entry in bad:
