@@ -31,7 +31,7 @@ def test_the_password_is_needed_and_on_no_file_for_others(host, cli):
     assert cli("ping") == "PONG"
     acl = host.file("/etc/redis/slipway-default.acl")
     assert (acl.user, acl.group, acl.mode) == ("root", "redis", 0o640)
-    assert host.run("grep -rlF 's3' /etc/redis --include=*.conf").stdout == ""
+    assert host.run("grep -rlF s3\\'c /etc/redis --include=*.conf").stdout == ""
 
 
 def test_the_cache_is_cleared_and_accidents_are_not(cli):
