@@ -38,8 +38,6 @@ def test_a_master_that_dies_is_started_again(host):
     pid = master(host)
     host.run_test("kill -KILL %s", pid)
     assert wait_for(lambda: master(host) not in (None, pid))
-    # What the dead one has left; Horizon itself ends them when their master is gone.
-    host.run("pkill -o -f 'artisan queue:work redis$'; pkill -o -f 'artisan queue:work redis$'")
     wait_for(lambda: len(workers(host)) == 2)
 
 
