@@ -31,7 +31,7 @@ except OSError as error:
 """
 LOGIN = (
     "sshpass -p wrong ssh -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o PubkeyAuthentication=no "
-    "-o ConnectTimeout=2 -o NumberOfPasswordPrompts=1 admin@%s true"
+    "-o ConnectTimeout=2 -o NumberOfPasswordPrompts=2 admin@%s true"
 )
 
 
