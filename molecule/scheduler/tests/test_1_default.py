@@ -22,10 +22,10 @@ def test_the_line_of_the_entry_runs_the_scheduler_as_the_user(host):
     user, command = entry(host)
     assert user == "deploy"
     # As cron does: its shell, its environment, the user's rights.
-    before = host.run("cat %s", BEATS).stdout.count("\n")
+    before = len(host.run("cat %s", BEATS).stdout.splitlines())
     done = host.run("su -s /bin/sh %s -c 'exec env -i HOME=/ PATH=/usr/bin:/bin /bin/sh -c \"$0\"' %s", user, command)
     assert (done.rc, done.stdout, done.stderr) == (0, "", "")
-    assert host.check_output("cat %s", BEATS).count("\n") > before
+    assert len(host.check_output("cat %s", BEATS).splitlines()) > before
     log = host.file("/var/log/app-scheduler.log")
     assert "Running scheduled commands" in log.content_string
     assert (log.user, log.group, log.mode) == ("deploy", "adm", 0o640)
