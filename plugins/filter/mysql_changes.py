@@ -61,6 +61,26 @@ from typing import Any
 
 from ansible_collections.slipway.laravel.plugins.plugin_utils.mysql import granted, has_password, privileges
 
+# MySQL calls these together ALL; MariaDB has more.
+EVERY = frozenset(
+    [
+        *("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "DROP", "INDEX", "REFERENCES", "LOCK TABLES"),
+        *("CREATE TEMPORARY TABLES", "CREATE VIEW", "SHOW VIEW", "TRIGGER", "EVENT", "EXECUTE"),
+        *("CREATE ROUTINE", "ALTER ROUTINE"),
+    ]
+)
+
+
+def wanted(text: str, mariadb: bool) -> dict[str, frozenset[str]]:
+    """What the server will say of the privileges once they are granted."""
+    found = privileges(text)
+    if mariadb:
+        return found
+    return {
+        target: names - EVERY | {"ALL"} if target != "*.*" and target.endswith(".*") and names >= EVERY else names
+        for target, names in found.items()
+    }
+
 
 def credentials(user: dict[str, Any], have: dict[str, Any] | None, mariadb: bool) -> dict[str, Any]:
     """How the account authenticates, where that is not so yet."""
@@ -96,7 +116,7 @@ def mysql_changes(
             tls = bool(user.get("require_tls", False))
             same_tls = have is not None and bool(have["ssl_type"]) == tls
             rows = (grants or {}).get(f"{name}@{host}", [])
-            same_grants = privileges(text) == granted([line for row in rows for line in row.values()])
+            same_grants = wanted(text, mariadb) == granted([line for row in rows for line in row.values()])
             if have and not login and same_tls and same_grants:
                 continue
             changes["present"].append({"name": name, "host": host, "privileges": text, "tls": tls, **login})

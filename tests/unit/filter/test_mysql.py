@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.slipway.laravel.plugins.filter.mysql_changes import mysql_changes
+from ansible_collections.slipway.laravel.plugins.filter.mysql_changes import EVERY, mysql_changes
 from ansible_collections.slipway.laravel.plugins.filter.mysql_overridden import mysql_overridden
 from ansible_collections.slipway.laravel.plugins.filter.mysql_problems import mysql_problems
 from ansible_collections.slipway.laravel.plugins.plugin_utils.mysql import granted, has_password, privileges
@@ -100,6 +100,14 @@ def test_hosts_that_left_and_accounts_that_go():
 def test_mysql_gets_its_own_plugin():
     (change,) = mysql_changes([WEB], [ROW], GRANTS, mariadb=False)["present"]
     assert change["plugin"] == "caching_sha2_password"
+
+
+def test_all_privileges_by_name_are_what_mysql_calls_all():
+    user = WEB | {"socket": True, "privileges": f"shop.*:{','.join(sorted(EVERY))},GRANT"}
+    rows = [{"x": "GRANT ALL PRIVILEGES ON `shop`.* TO `web`@`10.0.0.1` WITH GRANT OPTION"}]
+    row = ROW | {"plugin": "auth_socket"}
+    assert mysql_changes([user], [row], {"web@10.0.0.1": rows}, mariadb=False)["present"] == []
+    assert mysql_changes([user], [ROW | {"plugin": "unix_socket"}], {"web@10.0.0.1": rows})["present"] != []
 
 
 @pytest.mark.parametrize(
