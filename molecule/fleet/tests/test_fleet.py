@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+import testinfra
+from testinfra.utils.ansible_runner import AnsibleRunner
 
 testinfra_hosts = ["ansible://fleet"]
 CURL = "curl --silent --max-time 5 --noproxy '*' "
@@ -11,9 +13,6 @@ CURL = "curl --silent --max-time 5 --noproxy '*' "
 @pytest.fixture(name="fleet")
 def fleet_fixture(request):
     """Any host of the fleet by its short name."""
-    import testinfra
-    from testinfra.utils.ansible_runner import AnsibleRunner
-
     inventory = request.config.option.ansible_inventory
     names = {name.rsplit("-", 1)[1]: name for name in AnsibleRunner(inventory).get_hosts("fleet")}
 
