@@ -258,10 +258,13 @@ def set_owner(path: str, state: State) -> None:
 
 
 def complaint(out: str, err: str) -> str:
-    """The lines in which a checker names the trouble; without such a line, the last ones."""
+    """The lines in which a checker names the trouble, the gravest kind of line that there is; without any, the last."""
     lines = [line.strip() for line in (err + "\n" + out).splitlines() if line.strip()]
-    telling = [line for line in lines if re.search(r"emerg|error|fail|invalid|unknown|bad|not ", line, re.IGNORECASE)]
-    return "; ".join((telling or lines)[:3]) or "it said nothing"
+    for grave in (r"emerg|fatal|error", r"fail|invalid|unknown|bad|not "):
+        telling = [line for line in lines if re.search(grave, line, re.IGNORECASE)]
+        if telling:
+            return "; ".join(telling[:3])
+    return "; ".join(lines[-3:]) or "it said nothing"
 
 
 def describe(path: str, before: State, after: State, secret: bool) -> dict[str, str]:

@@ -173,6 +173,19 @@ def test_refuses_a_memory_that_it_cannot_read(apply, tmp_path):
     assert "cannot be read" in apply({"a": "x"})[1]["msg"]
 
 
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (["[warn] not unique", "[warn] 2", "[warn] 3", "[emerg] no such directive"], "[emerg] no such directive"),
+        (["reading", "unknown option x"], "unknown option x"),
+        (["one", "two", "three", "four"], "two; three; four"),
+        ([], "it said nothing"),
+    ],
+)
+def test_what_a_checker_complains_of_is_shown(said, shown):
+    assert config_files.complaint("", "\n".join(said)) == shown
+
+
 PLAY = """
 - hosts: localhost
   gather_facts: false
