@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 
 import pytest
-import testinfra
 
 testinfra_hosts = ["ansible://role_hosts"]
 
-REACH = """
-import socket, sys
-try:
-    socket.create_connection((sys.argv[1], int(sys.argv[2])), 2).close()
-except OSError as error:
-    print(type(error).__name__)
-else:
-    print("open")
-"""
 ASK = """
 import sys, urllib.error, urllib.request
 try:
@@ -33,18 +22,6 @@ LOGIN = (
     "sshpass -p wrong ssh -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o PubkeyAuthentication=no "
     "-o ConnectTimeout=2 -o NumberOfPasswordPrompts=2 admin@%s true"
 )
-
-
-@pytest.fixture
-def attacker():
-    return testinfra.get_hosts(["ansible://attackers"], ansible_inventory=os.environ["MOLECULE_INVENTORY_FILE"])[0]
-
-
-@pytest.fixture
-def reach(host, attacker):
-    """Whether the attacker can connect to a port of the host."""
-    address = host.interface("eth0").addresses[0]
-    return lambda port: attacker.check_output("python3 -c %s %s %s", REACH, address, str(port)).strip()
 
 
 @pytest.fixture
