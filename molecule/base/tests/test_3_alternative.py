@@ -75,7 +75,7 @@ def test_updates(host):
         'Unattended-Upgrade::Update-Days:: "Mon";',
     } <= set(found)
     assert len([line for line in found if line.startswith("Unattended-Upgrade::Origins-Pattern:: ")]) == 1
-    timer = host.check_output("systemctl cat apt-daily-upgrade.timer")
+    timer = host.file("/etc/systemd/system/apt-daily-upgrade.timer.d/slipway.conf").content_string
     assert "OnCalendar=*-*-* 05:15" in timer
     assert "'a'" in host.file("/etc/needrestart/conf.d/slipway.conf").content_string
     assert "CRON_CHECK=monthly" in host.file("/etc/default/debsums").content_string
