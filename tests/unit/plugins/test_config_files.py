@@ -217,7 +217,8 @@ def playbook_fixture(tmp_path):
     def run(**extra):
         variables = {"root": f"{tmp_path}/out", "ansible_python_interpreter": sys.executable, **ME, **extra}
         argv = ["ansible-playbook", "play.yml", "-i", "localhost,", "-c", "local", "-e", json.dumps(variables)]
-        env = {**os.environ, "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.timer"}
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        env = {**os.environ, "PATH": path, "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.timer"}
         return subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
 
     return run
