@@ -53,8 +53,9 @@ molecule: setup ## Every Molecule scenario; S=nginx runs one, D=debian12 on one 
 	@tests/run.py molecule --scenario "$(S)" --distro "$(D)"
 
 .PHONY: bench
-bench: setup ## Seconds per phase and module runs per host of a release on the demo's hosts
+bench: setup ## On the demo's hosts: price of release and site, and requests per second against the stock configuration
 	@tests/bench/release.py
+	@tests/bench/web.py
 
 .PHONY: format
 format: setup ## Format the Python files
