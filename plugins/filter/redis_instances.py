@@ -108,7 +108,6 @@ def complete(given: dict[str, Any], common: Mapping[str, Any], size: int, word: 
             "tls-key-file": f"/etc/{word}/tls/key.pem",
             "tls-ca-cert-file": f"/etc/{word}/tls/ca.pem",
             "tls-auth-clients": "no",
-            "tls-protocols": "TLSv1.2 TLSv1.3",
         }
     settings |= {**common["settings"], **given.get("settings", {})}
     return {
