@@ -92,7 +92,8 @@ def test_a_site_with_names_answers_to_them_and_nobody_to_others(role):
     nginx = role("nginx", nginx_sites=[LARAVEL | {"server_names": ["a.example.com"]}])
     refusal = nginx.render("etc/nginx/conf.d/slipway-default.conf.j2")
     assert "    listen 80 default_server;\n    listen [::]:80 default_server;\n    server_name _;\n" in refusal
-    assert "        return 444;" in refusal
+    assert "        return 444;" in block(refusal, "location /")
+    assert "    include /etc/nginx/snippets/slipway-acme.conf;\n" in refusal
 
 
 def test_without_ipv6(role):

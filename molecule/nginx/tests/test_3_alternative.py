@@ -205,9 +205,10 @@ def test_redirects(host):
 def test_a_site_without_its_certificate_waits(host):
     host.check_output("mkdir -p /srv/acme/.well-known/acme-challenge")
     host.check_output("echo proof >/srv/acme/.well-known/acme-challenge/token")
-    names = ["soon.example.test", "www.example.test", "spa.example.test"]
+    # The last is of a site that nginx is still to get.
+    names = ["soon.example.test", "www.example.test", "spa.example.test", "tomorrow.example.test"]
     answers = ask_all(host, [plain(name, "/.well-known/acme-challenge/token") for name in names])
-    assert [answer.body for answer in answers] == ["proof\n"] * 3
+    assert [answer.body for answer in answers] == ["proof\n"] * 4
     assert ask(host, *plain("soon.example.test")).status == 503
 
 
