@@ -44,7 +44,7 @@ def test_a_master_that_dies_is_started_again(host):
 def test_a_stop_waits_for_the_job_in_hand_and_leaves_nothing(host):
     jobs = "/var/www/app/shared/jobs"
     wait_for(lambda: master(host))
-    host.run_test("echo 3 >%s/slow.new && mv %s/slow.new %s/slow.job && chown deploy %s/*", jobs, jobs, jobs, jobs)
+    host.run_test("cd %s && echo 3 >slow.new && chown deploy slow.new && mv slow.new slow.job", jobs)
     wait_for(lambda: host.file(f"{jobs}/slow.taken").exists)
     host.run_test("supervisorctl stop app-horizon:*")
     assert host.file(f"{jobs}/slow.done").exists

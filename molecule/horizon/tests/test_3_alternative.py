@@ -24,11 +24,3 @@ def test_every_option_is_in_effect(host):
     assert "stopwaitsecs=50\n" in program
     assert "directory=/srv/shop/current\n" in program
     assert "media ALL" in host.file("/etc/sudoers.d/app-horizon").content_string
-
-
-def test_what_is_switched_off_leaves_the_host(host, converge):
-    off = converge("--extra-vars=horizon_enabled=false")
-    assert off.status == 0, off.errors
-    assert "app-horizon" not in host.check_output("supervisorctl avail")
-    assert not host.file("/etc/sudoers.d/app-horizon").exists
-    assert host.run("pgrep -f 'artisan horizon'").rc == 1

@@ -24,11 +24,3 @@ def test_every_option_is_in_effect(host):
     assert "stopwaitsecs=20\n" in host.file("/etc/supervisor/conf.d/app-reverb.conf").content_string
     wait_for(lambda: "0.0.0.0:8081" in host.check_output("ss -Hltn"))
     assert "127.0.0.1:8080" not in host.check_output("ss -Hltn")
-
-
-def test_what_is_switched_off_leaves_the_host(host, converge):
-    off = converge("--extra-vars=reverb_enabled=false")
-    assert off.status == 0, off.errors
-    assert "app-reverb" not in host.check_output("supervisorctl avail")
-    assert not host.file("/etc/sudoers.d/app-reverb").exists
-    assert ":8081" not in host.check_output("ss -Hltn")

@@ -21,19 +21,3 @@ def test_the_unit_runs_the_scheduler_as_the_user(host):
     assert (log.user, log.mode) == ("media", 0o640)
     host.run_test("logrotate --debug /etc/logrotate.d/app-scheduler")
     assert not host.file("/etc/logrotate.d/app-scheduler").contains("app-scheduler.log")
-
-
-def test_cron_takes_the_place_of_the_timer(host, converge):
-    back = converge()
-    assert back.status == 0, back.errors
-    assert host.file("/etc/cron.d/app").exists
-    assert host.run("systemctl is-active app-scheduler.timer").stdout.strip() == "inactive"
-    assert not host.file("/etc/systemd/system/timers.target.wants/app-scheduler.timer").exists
-
-
-def test_a_second_entry_is_noticed(host, converge):
-    host.run_test("echo '* * * * * root php /var/www/app/current/artisan schedule:run' >/etc/cron.d/by-hand")
-    found = converge()
-    host.run_test("rm /etc/cron.d/by-hand")
-    assert found.status != 0
-    assert any("/etc/cron.d/by-hand: remove what is not this role's" in error for error in found.errors)
