@@ -71,14 +71,18 @@ EVERY = frozenset(
 )
 
 
-def wanted(text: str, mariadb: bool) -> dict[str, frozenset[str]]:
-    """What the server will say of the privileges once they are granted."""
-    found = privileges(text)
+EVERYWHERE = EVERY | {"CREATE USER", "FILE", "PROCESS", "RELOAD", "SHUTDOWN"}
+
+
+def plain(grants: dict[str, frozenset[str]], mariadb: bool) -> dict[str, frozenset[str]]:
+    """MySQL says ALL for a list of everything in a database, and lists everything where ALL was granted globally."""
     if mariadb:
-        return found
+        return grants
     return {
-        target: names - EVERY | {"ALL"} if target != "*.*" and target.endswith(".*") and names >= EVERY else names
-        for target, names in found.items()
+        target: names & {"GRANT"} | {"ALL"}
+        if "ALL" in names or names >= (EVERYWHERE if target == "*.*" else EVERY)
+        else names
+        for target, names in grants.items()
     }
 
 
@@ -116,7 +120,8 @@ def mysql_changes(
             tls = bool(user.get("require_tls", False))
             same_tls = have is not None and bool(have["ssl_type"]) == tls
             rows = (grants or {}).get(f"{name}@{host}", [])
-            same_grants = wanted(text, mariadb) == granted([line for row in rows for line in row.values()])
+            found_grants = granted([line for row in rows for line in row.values()])
+            same_grants = plain(privileges(text), mariadb) == plain(found_grants, mariadb)
             if have and not login and same_tls and same_grants:
                 continue
             changes["present"].append({"name": name, "host": host, "privileges": text, "tls": tls, **login})

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.slipway.laravel.plugins.filter.mysql_changes import EVERY, mysql_changes
+from ansible_collections.slipway.laravel.plugins.filter.mysql_changes import EVERY, EVERYWHERE, mysql_changes
 from ansible_collections.slipway.laravel.plugins.filter.mysql_overridden import mysql_overridden
 from ansible_collections.slipway.laravel.plugins.filter.mysql_problems import mysql_problems
 from ansible_collections.slipway.laravel.plugins.plugin_utils.mysql import granted, has_password, privileges
@@ -100,6 +100,16 @@ def test_hosts_that_left_and_accounts_that_go():
 def test_mysql_gets_its_own_plugin():
     (change,) = mysql_changes([WEB], [ROW], GRANTS, mariadb=False)["present"]
     assert change["plugin"] == "caching_sha2_password"
+
+
+def test_all_privileges_everywhere_are_a_list_to_mysql():
+    user = WEB | {"socket": True, "privileges": "*.*:ALL,GRANT"}
+    rows = [
+        {"x": f"GRANT {', '.join(sorted(EVERYWHERE))} ON *.* TO `web`@`10.0.0.1` WITH GRANT OPTION"},
+        {"x": "GRANT BACKUP_ADMIN ON *.* TO `web`@`10.0.0.1` WITH GRANT OPTION"},
+    ]
+    row = ROW | {"plugin": "auth_socket"}
+    assert mysql_changes([user], [row], {"web@10.0.0.1": rows}, mariadb=False)["present"] == []
 
 
 def test_all_privileges_by_name_are_what_mysql_calls_all():
