@@ -8,7 +8,7 @@ name: ufw_plan
 short_description: Steps from the rules that a host's ufw has to the wanted ones
 version_added: 0.1.0
 description:
-  - Compares a list of rules with the lines C(### tuple ###) of F(/etc/ufw/user.rules) and F(/etc/ufw/user6.rules) and
+  - Compares a list of rules with the tuples in the comments of F(/etc/ufw/user.rules) and F(/etc/ufw/user6.rules) and
     returns one mapping of arguments for M(community.general.ufw) for each difference; none when there is none.
   - Rules whose comment begins with C(slipway:) and which are not wanted are deleted; other people's rules stay.
   - The order of the list holds wherever neighbours have different verdicts.

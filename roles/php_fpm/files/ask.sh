@@ -1,3 +1,5 @@
+#!/bin/sh
+# shellcheck disable=SC2046,SC2086  # the names are words of their own
 # What the host has of the packages, users and groups on standard input ("package php8.4-fpm"); changes nothing.
 set -eu
 input=$(cat)

@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 # Installed by the role slipway.laravel.php_fpm.
 """Compares PHP-FPM with what the role wants of it, as /etc/slipway/php-fpm.json tells: slipway-php-fpm COMMAND
 
@@ -55,13 +54,13 @@ def value_of(text: str) -> str:
 def settings_of(text: str, section: str = "") -> dict[tuple[str, str], str]:
     """The settings in a file of pools or of php.ini, by section and name."""
     found = {}
-    for line in text.splitlines():
-        line = re.sub(r"^\[[^]]*\] NOTICE: ", "", line).strip()
+    for told in text.splitlines():
+        line = re.sub(r"^\[[^]]*\] NOTICE: ", "", told).strip()
         head = re.fullmatch(r"\[([^]]+)\]", line)
         if head:
             section = head[1]
         elif "=" in line and not line.startswith((";", "#")):
-            name, _, value = line.partition("=")
+            name, dummy, value = line.partition("=")
             found[section, name.strip()] = value_of(value)
     return found
 
@@ -74,7 +73,8 @@ def complaints(output: str) -> list[str]:
 def check_pools(version: str, pools: list[dict]) -> list[str]:
     status, output = run(f"/usr/sbin/php-fpm{version}", "-tt")
     if status != 0:
-        return [f"PHP-FPM {version}: {line}" for line in re.findall(r"(?:ERROR|ALERT|Fatal error): (.*)", output)] or [output]
+        errors = re.findall(r"(?:ERROR|ALERT|Fatal error): (.*)", output) or [output]
+        return [f"PHP-FPM {version}: {error}" for error in errors]
     effective = settings_of(output)
     folder = f"/etc/php/{version}/fpm/pool.d"
     problems = []
@@ -97,7 +97,8 @@ def check_ini(version: str, sapi: str, program: str) -> list[str]:
         line[0]: value_of(line[-1]) for line in (row.split(" => ") for row in output.splitlines()) if len(line) == 3
     }
     with open(path, encoding="utf-8") as handle:
-        wanted = {name: value for (_, name), value in settings_of(handle.read()).items() if name != "error_reporting"}
+        wanted = {name: value for (dummy, name), value in settings_of(handle.read()).items()}
+    wanted.pop("error_reporting", None)
     problems = [f"PHP {version} ({sapi}): {text}" for text in complaints(output)]
     for name, value in wanted.items():
         if name not in effective:
@@ -199,7 +200,7 @@ def connect(address: str) -> socket.socket:
         sock.settimeout(5)
         sock.connect(address)
         return sock
-    host, _, port = address.rpartition(":")
+    host, dummy, port = address.rpartition(":")
     return socket.create_connection((host.strip("[]*") or "127.0.0.1", int(port)), 5)
 
 
@@ -218,7 +219,7 @@ def page(address: str, path: str) -> str:
             header = stream.read(8)
             if len(header) < 8:
                 raise OSError("the connection was closed in the middle of an answer")
-            _, kind, _, size, padding = struct.unpack("!BBHHBx", header)
+            dummy, kind, dummy, size, padding = struct.unpack("!BBHHBx", header)
             content = stream.read(size)
             stream.read(padding)
             if kind == 6:
@@ -235,7 +236,8 @@ def pool_problem(pool: dict) -> str:
     except (OSError, ValueError) as error:
         return f"pool {pool['name']} does not answer on {pool['sockets'][-1]}: {error}"
     if (told["pool"], told["process manager"]) != (pool["name"], pool["pm"]):
-        return f"{pool['sockets'][-1]} is answered by pool {told['pool']} ({told['process manager']}), not {pool['name']}"
+        other = f"pool {told['pool']} ({told['process manager']})"
+        return f"{pool['sockets'][-1]} is answered by {other}, not {pool['name']}"
     return ""
 
 
@@ -244,7 +246,8 @@ def service_problems(wanted: dict, version: str) -> list[str]:
     state = unit(version, *keys)
 
     def words(text: object) -> list[str]:
-        return sorted({"true": "yes", "1": "yes", "false": "no", "0": "no"}.get(w, w) for w in str(text).lower().split())
+        same = {"true": "yes", "1": "yes", "false": "no", "0": "no"}
+        return sorted(same.get(word, word) for word in str(text).lower().split())
 
     return [
         f"php{version}-fpm.service: {key} is {state.get(key, 'unknown')} and not {wanted['service'][key]};"
