@@ -35,7 +35,8 @@ def prose(description: str | list[str]) -> str:
 
 def value(raw: Any) -> str:
     shown = str(raw).lower() if isinstance(raw, bool) else str(raw)
-    return f"`{shown}`".replace("|", "\\|") if shown else "`''`"
+    # A row of a table is one line.
+    return f"`{shown}`".replace("|", "\\|").replace("\n", " ") if shown else "`''`"
 
 
 def type_of(option: dict[str, Any]) -> str:
