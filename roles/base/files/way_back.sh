@@ -14,6 +14,7 @@ case "$1" in
     disarm
     mkdir -p -m 0700 /run/slipway "$saved"
     number=0
+    echo "touch '$saved/gone'" >"$saved/go"
     for file in "$@"; do
       number=$((number + 1))
       if [ -e "$file" ]; then
@@ -22,8 +23,7 @@ case "$1" in
       else
         echo "rm -f '$file'"
       fi
-    done >"$saved/go"
-    echo "touch '$saved/gone'" >>"$saved/go"
+    done >>"$saved/go"
     echo "systemctl reload '$service'" >>"$saved/go"
     systemd-run --quiet --unit slipway-way-back --on-active="$seconds" --timer-property=AccuracySec=1s /bin/sh "$saved/go"
     ;;
