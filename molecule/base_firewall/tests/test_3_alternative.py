@@ -81,10 +81,3 @@ def test_audit(host):
     assert "-w /etc/shadow -p wa -k identity" in rules
     assert rules[-1] == "-e 2"
     assert host.file("/etc/audit/rules.d/zz-slipway.rules").mode == 0o640
-
-
-def test_aide(host):
-    database = host.file("/var/lib/aide/aide.db")
-    assert database.size > 0
-    timer = host.service("dailyaidecheck.timer")
-    assert timer.is_enabled
