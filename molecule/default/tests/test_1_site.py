@@ -117,7 +117,7 @@ def test_ssh_is_hardened(host):
     effective = host.check_output("sshd -T").splitlines()
     assert "permitemptypasswords no" in effective
     assert "x11forwarding no" in effective
-    assert "maxauthtries 4" in effective
+    assert "maxauthtries 3" in effective
 
 
 def test_firewall_lets_in_ssh_and_the_web(host):

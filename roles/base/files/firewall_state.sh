@@ -1,3 +1,4 @@
+#!/bin/sh
 # Prints what the firewall and the bans need to know of the host; changes nothing. Ports of the SSH server: configured,
 # listening, and the one that this connection uses. Under sudo SSH_CONNECTION is gone, but the processes above have it.
 export LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin

@@ -1,3 +1,4 @@
+#!/bin/sh
 # Keeps a way back for what could end the login in use: "arm SECONDS SERVICE FILE..." saves the files and has systemd
 # put them back after that time; "disarm" says that the login has been proven, and fails when that came too late.
 set -eu
@@ -12,6 +13,7 @@ case "$1" in
     seconds="$2" service="$3"
     shift 3
     disarm
+    # shellcheck disable=SC2174  # both are named
     mkdir -p -m 0700 /run/slipway "$saved"
     number=0
     echo "touch '$saved/gone'" >"$saved/go"
