@@ -18,8 +18,9 @@ def ask(path):
                 url = "http://127.0.0.1:%d%s" % (port, path)
                 answers[json.load(urllib.request.urlopen(url, timeout=60))["release"]] += 1
                 break
-            except urllib.error.URLError as error:
-                # As nginx does: a refused connection goes to the next server.
+            except (urllib.error.URLError, ConnectionError) as error:
+                # As nginx does with a GET: a connection that is refused, or reset before it answers, goes to the next
+                # server.
                 if port == ports[-1]:
                     answers[repr(error)] += 1
             except Exception as error:
