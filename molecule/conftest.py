@@ -186,6 +186,18 @@ def refusals() -> dict[str, dict[str, Outcome]]:
     WORK.mkdir(parents=True, exist_ok=True)
     (WORK / "refused.yml").write_text(yaml.safe_dump({"role_hosts": {"hosts": hosts}}))
     (WORK / "none.yml").write_text("{}\n")
+    cache = {
+        "ANSIBLE_CACHE_PLUGIN": "ansible.builtin.jsonfile",
+        "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(WORK / "facts"),
+        "ANSIBLE_CACHE_PLUGIN_PREFIX": "",
+        "ANSIBLE_GATHERING": "smart",
+    }
+    # The facts of a host are gathered once for all of its cases.
+    shutil.rmtree(WORK / "facts", ignore_errors=True)
+    argv = ["ansible", "role_hosts", "-m", "ansible.builtin.setup", "-i", os.environ["MOLECULE_INVENTORY_FILE"]]
+    subprocess.run(argv, cwd=ROOT, env={**os.environ, **cache}, stdout=subprocess.DEVNULL, check=True, timeout=120)
+    for alias in hosts:
+        shutil.copy(WORK / "facts" / alias.split("--")[0], WORK / "facts" / alias)
     done = run_playbook(
         scenario_playbook(),
         f"--extra-vars=scenario_vars={WORK / 'none.yml'}",
@@ -194,6 +206,7 @@ def refusals() -> dict[str, dict[str, Outcome]]:
         ANSIBLE_DEPRECATION_WARNINGS="false",
         ANSIBLE_STRATEGY="free",
         ANSIBLE_FORKS="4",
+        **cache,
     )
     report = json.loads(done.output[done.output.index("{\n") : done.output.rindex("}") + 1])
     outcomes: dict[str, dict[str, Outcome]] = {}
