@@ -29,8 +29,8 @@ DISTROS = ["debian12", "debian13"]
 FRAMEWORKS = ["debian12", "debian13", "sid"]
 # Two cores do not manage every scenario on every distribution in the time that a run may take. A run of all has each
 # role alone on Debian 13 and the site, with the defaults of all roles, on Debian 12; the demo is the site on 13. What
-# has several hosts or takes longest (seven hosts, an attacker, npm, MySQL from sid) runs when it is named, and so does a
-# scenario on all of its hosts.
+# has several hosts or takes longest (seven hosts, an attacker, npm, MySQL from sid) runs when it is named, and so
+# does a scenario on all of its hosts.
 USUAL = ["debian13"]
 IN_ALL: dict[str, list[str]] = {"default": ["debian12"], "fleet": [], "base_firewall": [], "node": [], "mysql_sid": []}
 DOCKER_LAYERS = ["application", "molecule", "demo"]
