@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+import pytest
+import testinfra
+
 testinfra_hosts = ["ansible://*-debian13"]
 
 
@@ -20,6 +25,8 @@ def test_a_renewed_certificate_is_served_without_a_restart(host, converge_altern
 
 def test_accounts_and_databases_of_a_server_elsewhere(host, play):
     """The other host manages this one over the network, as a client of a provider would."""
+    if len(testinfra.get_hosts(["ansible://role_hosts"], ansible_inventory=os.environ["MOLECULE_INVENTORY_FILE"])) < 2:
+        pytest.skip("this run has one host")
     first = play("molecule/mysql/elsewhere.yml")
     assert first.status == 0, first.errors
     again = play("molecule/mysql/elsewhere.yml")
