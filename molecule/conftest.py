@@ -189,7 +189,6 @@ def refusals() -> dict[str, dict[str, Outcome]]:
     cache = {
         "ANSIBLE_CACHE_PLUGIN": "ansible.builtin.jsonfile",
         "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(WORK / "facts"),
-        "ANSIBLE_CACHE_PLUGIN_PREFIX": "",
         "ANSIBLE_GATHERING": "smart",
     }
     # The facts of a host are gathered once for all of its cases.
@@ -197,7 +196,9 @@ def refusals() -> dict[str, dict[str, Outcome]]:
     argv = ["ansible", "role_hosts", "-m", "ansible.builtin.setup", "-i", os.environ["MOLECULE_INVENTORY_FILE"]]
     subprocess.run(argv, cwd=ROOT, env={**os.environ, **cache}, stdout=subprocess.DEVNULL, check=True, timeout=120)
     for alias in hosts:
-        shutil.copy(WORK / "facts" / alias.split("--")[0], WORK / "facts" / alias)
+        # Ansible puts a mark of its own before the name.
+        (gathered,) = (WORK / "facts").glob(f"*{alias.split('--')[0]}")
+        shutil.copy(gathered, gathered.with_name(gathered.name + "--" + alias.split("--")[1]))
     done = run_playbook(
         scenario_playbook(),
         f"--extra-vars=scenario_vars={WORK / 'none.yml'}",
