@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import re
-import time
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +27,10 @@ def test_demo_ends_with_an_address_that_answers(checkout: Any) -> None:
 
 
 def test_second_demo_changes_nothing(checkout: Any) -> None:
-    before, started = checkout.get("/release")["release"], time.monotonic()
+    before = checkout.get("/release")["release"]
     told = checkout.run("make", "demo")
     assert "0 tasks changed something" in told
     assert checkout.get("/release")["release"] == before
-    assert time.monotonic() - started < 120
 
 
 def test_release_keeps_within_its_price(checkout: Any) -> None:
