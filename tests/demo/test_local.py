@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 import subprocess
-import time
 from typing import Any
 
 import pytest
@@ -40,12 +39,11 @@ def test_demo_releases_without_docker(checkout: Any) -> None:
     assert not (checkout.root / ".venv/bin/ansible-lint").exists(), "the demo does not install what only tests need"
 
 
-def test_second_demo_finds_no_docker_is_quick_and_changes_nothing(checkout: Any) -> None:
-    before, started = snapshot(checkout), time.monotonic()
+def test_second_demo_finds_no_docker_and_changes_nothing(checkout: Any) -> None:
+    before = snapshot(checkout)
     told = checkout.run("make", "demo", **NO_DOCKER)
     assert "No Docker Engine can be used" in told
     assert snapshot(checkout) == before
-    assert time.monotonic() - started < 30
 
 
 def test_release_and_rollback(checkout: Any) -> None:
