@@ -126,7 +126,7 @@ def molecule_steps(scenario: str, distros: list[str]) -> list[Step]:
                 Step(
                     f"molecule-{name}",
                     ["tests/molecule", folder.name, *([distro] if distro else [])],
-                    minutes=25,
+                    minutes=35,
                     counter=count_junit(*(reports / f"{part}.xml" for part in ("fresh", "verify"))),
                     progress=r"(?:INFO|ERROR) +\[\w+ > \w+\] .*Executed|=+ .*(?:passed|failed)",
                 )
