@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -144,7 +145,9 @@ def variables(arguments: argparse.Namespace) -> dict[str, object]:
     argv = [str(ROOT / ".venv/bin/ansible"), arguments.host, "-i", arguments.inventory, "-m", "ansible.builtin.debug"]
     names = ["laravel_root", "laravel_user", "laravel_server_names"]
     text = "{{ [laravel_root, laravel_user, (laravel_server_names | default(['localhost'])) | first] | to_json }}"
-    done = subprocess.run([*argv, "-a", f"msg={text}"], cwd=ROOT, capture_output=True, text=True, check=False)
+    # The checkout's ansible.cfg shows results as YAML.
+    env = {**os.environ, "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
+    done = subprocess.run([*argv, "-a", f"msg={text}"], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{' '.join(argv)} exited {done.returncode}\n{done.stdout}{done.stderr}")
     found = json.loads(done.stdout[done.stdout.index("{") :])["msg"]
