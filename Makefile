@@ -25,7 +25,7 @@ demo-clean: ## Remove everything that the demo made
 	@lab/demo clean
 
 .PHONY: test
-test: setup ## Run every layer below, the quick ones first
+test: setup ## Run all layers below, side by side
 	@tests/run.py
 
 .PHONY: lint sanity unit build local

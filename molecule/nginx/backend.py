@@ -41,7 +41,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def websocket(self):
         """The handshake of RFC 6455, then one short frame back as it came, without its mask."""
         key = self.headers["Sec-WebSocket-Key"] + GUID
-        accept = base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()  # noqa: S324
+        accept = base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()  # noqa: S324  RFC 6455
         self.send_response(101)
         self.send_header("Upgrade", "websocket")
         self.send_header("Connection", "Upgrade")

@@ -18,7 +18,7 @@ with pymysql.connect(host=given["host"], port=given["port"], user=given["user"],
         cursor.execute(query)
     print(json.dumps(cursor.fetchall(), default=str))
 """
-PASSWORD = "p'a\"s$s\\w"  # noqa: S105
+PASSWORD = "p'a\"s$s\\w"  # noqa: S105  made up
 
 
 @pytest.fixture

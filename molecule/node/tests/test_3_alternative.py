@@ -16,7 +16,7 @@ def test_each_instance_has_a_port(host, ask):
         answer = ask(port)
         assert answer["uid"] == host.user("web").uid
         assert answer["env"]["PORT"] == str(port)
-        assert answer["env"]["TOKEN"] == "second"  # noqa: S105
+        assert answer["env"]["TOKEN"] == "second"  # noqa: S105  made up
         assert answer["argv"] == ["--port", str(port), '100% "$HOME"']
     unit = dict(
         line.split("=", 1)

@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 testinfra_hosts = ["ansible://role_hosts"]
-PASSWORD = "s3'c\"r\\et#"  # noqa: S105
+PASSWORD = "s3'c\"r\\et#"  # noqa: S105  made up
 
 
 @pytest.fixture

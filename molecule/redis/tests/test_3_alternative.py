@@ -71,7 +71,7 @@ def test_the_cache_evicts_and_the_queue_refuses(host, cli):
 
 
 def test_the_application_has_no_more_than_it_needs(cli):
-    secret = "a#b>c"  # noqa: S105
+    secret = "a#b>c"  # noqa: S105  made up
     assert cli(6381, secret, "set", "shop_x", "1", user="app") == "OK"
     assert "NOPERM" in cli(6381, secret, "set", "other", "1", user="app")
     for command in ("config get dir", "keys *", "flushall", "acl list"):
