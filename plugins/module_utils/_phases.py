@@ -281,7 +281,7 @@ class Phases:
             self._command([str(word) for word in command])
         reloaded = self._reload_fpm()
         after = {worker["pid"] for worker in _probe.workers(self.layout.root)}
-        return {"changed": bool(before != after or reloaded), "stopped": stopped, "fpm_reloaded": reloaded}
+        return {"changed": bool(stopped or before != after or reloaded), "stopped": stopped, "fpm_reloaded": reloaded}
 
     def _stop_old_workers(self) -> list[int]:
         stopped = []
