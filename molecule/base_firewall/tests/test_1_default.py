@@ -93,6 +93,8 @@ def test_jails(host):
     assert sorted(jails) == [
         "nginx-http-auth", "nginx-limit-req", "recidive", "slipway-nginx-login", "slipway-nginx-scan", "sshd",
     ]  # fmt: skip
+    for jail in jails:
+        assert "nftables" in host.check_output("fail2ban-client get %s actions", jail)
     assert host.check_output("fail2ban-client get recidive bantime") == "604800"
     assert host.check_output("fail2ban-client get sshd maxretry") == "5"
     assert "691200" in host.check_output("fail2ban-client get dbpurgeage")

@@ -28,6 +28,9 @@ def main():
         if jail not in running:
             print(f"{jail} does not run")
             continue
+        # A ban without an action is listed, and shuts nobody out.
+        if not ask("get", jail, "actions"):
+            print(f"{jail} has no action")
         for key in ("bantime", "findtime", "maxretry"):
             wanted = values.get(key, WANTED["defaults"].get(key))
             have = ask("get", jail, key)
