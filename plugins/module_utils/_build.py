@@ -8,31 +8,47 @@ Private to this collection; the module ``release_build`` is its face.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-import re
 import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.slipway.laravel.plugins.module_utils._artisan import error_text, take_environment
+from ansible_collections.slipway.laravel.plugins.module_utils import _artifact, _git, _parts
+from ansible_collections.slipway.laravel.plugins.module_utils._artisan import take_environment
+from ansible_collections.slipway.laravel.plugins.module_utils._frontend import FrontEnd
 from ansible_collections.slipway.laravel.plugins.module_utils._layout import MANIFEST, Layout, write_atomic
+from ansible_collections.slipway.laravel.plugins.module_utils._runner import Runner, without_password
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
-
-class BuildError(Exception):
-    """The build cannot go on; the message says why, and ``details`` has what the command printed."""
-
-    def __init__(self, message: str, details: dict[str, Any]) -> None:
-        super().__init__(message)
-        self.details = details
+_COMPOSER_FLAGS = ["--no-interaction", "--no-ansi"]
 
 
-def without_password(text: str) -> str:
-    """Return a text without what stands before the @ of web addresses in it: that is a password or a token."""
-    return re.sub(r"(https?://)[^/\s]*@", r"\1", text)
+def take_composer_auth(module: AnsibleModule) -> tuple[str, list[str]]:
+    """Return the parameter ``composer_auth`` as Composer's environment has it, and the secrets in it.
+
+    It is taken out of what the module shows. User names stay out of what ``no_log`` blots from results: with the user
+    ``deploy`` it would be the path of the artifact.
+    """
+    given: dict[str, Any] = module.params["composer_auth"]
+    module.params["composer_auth"] = {}
+    secrets: list[str] = []
+    users: set[str] = set()
+
+    def collect(name: str, value: Any) -> None:
+        for key, entry in value.items() if isinstance(value, dict) else []:
+            collect(key, entry)
+        if isinstance(value, str) and value:
+            secrets.append(value)
+            if name == "username":
+                users.add(value)
+
+    collect("", given)
+    module.no_log_values -= users
+    return json.dumps(given) if given else "", secrets
 
 
 class Build:
@@ -42,177 +58,167 @@ class Build:
         self.module = module
         self.params = module.params
         self.layout = Layout(self.params["root"])
-        self.mirror = os.path.join(self.layout.private_dir, "repository.git")
-        self.steps: dict[str, float] = {}
         self.started = time.time()
-        repository: str = self.params["repository"]
+        address: str = self.params["repository"] or ""
         # The result of a module holds its parameters.
-        self.shown = self.params["repository"] = without_password(repository)
-        ssh = ["ssh", "-o BatchMode=yes", "-o StrictHostKeyChecking=yes", "-o ConnectTimeout=15"]
-        if self.params["ssh_key"]:
-            ssh.append(f"-i '{self.params['ssh_key']}' -o IdentitiesOnly=yes")
-        if self.params["known_hosts"]:
-            ssh.append(f"-o UserKnownHostsFile='{self.params['known_hosts']}'")
-        self.environment = {
-            "LC_ALL": "C.UTF-8",
-            **take_environment(module),
-            "GIT_SSH_COMMAND": " ".join(ssh),
+        self.params["repository"] = without_password(address) or None
+        self.artifact_url = _artifact.take_address(module) if self.params["artifact_url"] else ""
+        self.composer_auth, secrets = take_composer_auth(module)
+        given = take_environment(module)
+        self.inputs = _parts.public_environment(given)
+        private = self.layout.private_dir
+        # The same path each time: tools write the paths that they see into what they build.
+        self.area = os.path.join(private, "build", "work")
+        self.tree = os.path.join(self.area, "tree")
+        self.app = os.path.normpath(os.path.join(self.tree, self.params["path"]))
+        environment = {
+            **given,
+            # For packages that Composer or npm get from repositories, too.
+            "GIT_SSH_COMMAND": _git.ssh_command(self.params["ssh_key"], self.params["known_hosts"]),
             "GIT_TERMINAL_PROMPT": "0",
-            # The address by environment: a command line is visible to every user of the host.
-            "GIT_CONFIG_COUNT": "1",
-            "GIT_CONFIG_KEY_0": "remote.origin.url",
-            "GIT_CONFIG_VALUE_0": repository,
+            # Nobody may take a repository above the build for that of the application.
+            "GIT_CEILING_DIRECTORIES": self.area,
         }
+        self.runner = Runner(module, environment, secrets)
+        self.repository = _git.Repository(self.runner, address, os.path.join(private, "repository.git"))
+        self.parts = _parts.Parts(self.runner, os.path.join(private, "cache"), self.area, self.params["reuse"])
 
     def seconds(self) -> float:
         return round(time.time() - self.started, 3)
 
-    def error(self, message: str, **details: Any) -> BuildError:
-        shown = {key: without_password(value) if isinstance(value, str) else value for key, value in details.items()}
-        return BuildError(without_password(message), shown)
-
-    def run(self, step: str, argv: list[str], cwd: str | None = None) -> str:
-        """Run a command of a step; its time counts for the step."""
-        started = time.monotonic()
+    def __enter__(self) -> Build:
+        """Have the build area of this root to ourselves, and empty."""
+        path: str = self.params["path"]
+        if os.path.isabs(path) or ".." in path.split("/"):
+            raise self.runner.error(f"path {path!r} is not a directory below the root of the repository")
+        os.makedirs(self.layout.private_dir, mode=0o700, exist_ok=True)
+        parent = os.path.dirname(self.area)
+        os.makedirs(parent, exist_ok=True)
+        # Given back by the kernel, however this process ends.
+        self._lock = os.open(parent, os.O_RDONLY)
         try:
-            rc, out, err = self.module.run_command(
-                argv, cwd=cwd, environ_update=self.environment, handle_exceptions=False
-            )
-        except OSError as exc:
-            raise self.error(
-                f"build: {step} needs {argv[0]}, which cannot be run on this host ({exc}); install it there"
-            ) from exc
-        self.steps[step] = round(self.steps.get(step, 0) + time.monotonic() - started, 3)
-        if rc != 0:
-            told = error_text(out, err)
-            raise self.error(
-                f"build: {step} failed, {os.path.basename(argv[0])} exited {rc}: {told}", rc=rc, stderr=err[-4000:]
-            )
-        return str(out)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            os.close(self._lock)
+            raise self.runner.error(f"another build is at work in {parent}; wait for it, then try again") from exc
+        # Left by a build that was killed.
+        self.clean()
+        os.mkdir(self.area)
+        return self
 
-    def git(self, *arguments: str) -> tuple[int, str, str]:
-        argv = ["git", f"--git-dir={self.mirror}", *arguments]
-        try:
-            rc, out, err = self.module.run_command(argv, environ_update=self.environment, handle_exceptions=False)
-        except OSError as exc:
-            raise self.error(f"build: git cannot be run on this host ({exc}); install it there") from exc
-        return rc, out.strip(), err.strip()
+    def __exit__(self, *dummy: object) -> None:
+        self.clean()
+        self.parts.prune()
+        os.close(self._lock)
 
-    def unreachable(self, error: str) -> BuildError:
-        lines = [line for line in error.splitlines() if line.strip()]
-        # git adds general advice below the reason.
-        reason = next((line for line in lines if not line.startswith("Warning:")), "git said nothing")
-        return self.error(
-            f"repository {self.shown} cannot be read from this host: {reason}; "
-            f"check release_repository, release_deploy_key and release_known_hosts"
-        )
+    def clean(self) -> None:
+        """Leave nothing in the build area."""
+        if os.path.isdir(self.area):
+            shutil.rmtree(self.area)
 
-    def unknown(self, tags: list[str]) -> BuildError:
-        hint = f"its newest tags are {', '.join(tags[:5])}" if tags else "it has no tags"
-        return self.error(f"{self.params['version']} is no tag, branch or commit of {self.shown}; {hint}")
-
-    def fetch(self) -> None:
-        started = time.monotonic()
-        if not os.path.isdir(self.mirror):
-            self.run("fetch", ["git", "init", "--quiet", "--bare", self.mirror])
-        refs = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
-        rc, dummy, err = self.git("fetch", "--quiet", "--prune", "--no-write-fetch-head", "origin", *refs)
-        if rc != 0:
-            raise self.unreachable(err)
-        self.steps["fetch"] = round(time.monotonic() - started, 3)
-
-    def resolve(self) -> str:
-        """Return the commit of the version from the fetched repository."""
-        version = self.params["version"]
-        names = [f"refs/tags/{version}", f"refs/heads/{version}"]
-        if re.fullmatch(r"[0-9a-fA-F]{7,40}", version):
-            names.append(version)
-        for name in names:
-            rc, out, dummy = self.git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
-            if rc == 0:
-                return str(out)
-        raise self.unknown(self.git("tag", "--sort=-version:refname")[1].split())
-
-    def resolve_remote(self) -> str:
-        """Return the commit of the version by asking the repository, changing nothing (for check mode)."""
-        rc, out, err = self.module.run_command(["git", "ls-remote", "origin"], environ_update=self.environment, cwd="/")
-        if rc != 0:
-            raise self.unreachable(err.strip())
-        refs = {name: commit for commit, name in (line.split("\t") for line in out.splitlines())}
-        version = self.params["version"]
-        for name in (f"refs/tags/{version}^{{}}", f"refs/tags/{version}", f"refs/heads/{version}"):
-            if name in refs:
-                return str(refs[name])
-        if re.fullmatch(r"[0-9a-fA-F]{7,40}", version):
-            return next(
-                (str(commit) for commit in refs.values() if commit.startswith(version.lower())), version.lower()
-            )
-        raise self.unknown(
-            [name[len("refs/tags/") :] for name in reversed(list(refs)) if re.match(r"refs/tags/[^^]+$", name)]
-        )
+    def artifact_path(self, release: str) -> str:
+        return os.path.join(self.layout.private_dir, "artifacts", f"{release}.tar.gz")
 
     def make(self, release: str, commit: str) -> dict[str, Any]:
         """Build the tree of a commit and pack it."""
-        work = os.path.join(self.layout.private_dir, "build", release)
-        tree = os.path.join(work, "tree")
-        os.makedirs(tree)
-        try:
-            self.run("export", ["git", f"--git-dir={self.mirror}", "archive", f"--output={work}/tree.tar", commit])
-            self.run("export", ["tar", "-xf", f"{work}/tree.tar", "-C", tree])
-            self.install(tree)
-            committed_at = self.git("show", "--no-patch", "--format=%ct", commit)[1]
-            # What is known of the commit, and nothing of this run: the same commit gives the same artifact.
-            manifest = {"version": self.params["version"], "commit": commit, "committed_at": int(committed_at)}
-            write_atomic(os.path.join(tree, MANIFEST), json.dumps(manifest, indent=1) + "\n")
-            write_atomic(os.path.join(tree, "REVISION"), commit + "\n")
-            return {**self.pack(tree, work, release, committed_at), "manifest": manifest}
-        finally:
-            shutil.rmtree(work)
+        os.makedirs(self.tree)
+        left_out = self.repository.export(commit, self.tree, self.params["submodules"])
+        if left_out:
+            self.module.warn(f"the submodules {', '.join(left_out)} are left out; release_submodules brings them in")
+        if not os.path.isdir(self.app):
+            raise self.runner.error(f"path {self.params['path']} is no directory of commit {commit[:8]}")
+        if self.params["kind"] == "laravel":
+            self.composer()
+        FrontEnd(self.runner, self.parts, self.params, self.tree).build(self.repository.entries(commit), self.inputs)
+        committed_at = self.repository.committed_at(commit)
+        # What is known of the commit, and nothing of this run: the same commit gives the same artifact.
+        manifest = {"version": self.params["version"], "commit": commit, "committed_at": committed_at}
+        write_atomic(os.path.join(self.app, MANIFEST), json.dumps(manifest, indent=1) + "\n")
+        write_atomic(os.path.join(self.app, "REVISION"), commit + "\n")
+        requires = _artifact.requirements(_artifact.read_tree(self.app), self.params["kind"])
+        path = self.pack(release, committed_at)
+        return {**self.result(path, manifest, requires), "reused": self.reused(), "parts": self.parts.report}
 
-    def install(self, tree: str) -> None:
-        if os.path.isfile(os.path.join(tree, "composer.json")):
-            if not os.path.isfile(os.path.join(tree, "composer.lock")):
-                raise self.error(
-                    "build: the commit has no composer.lock; commit it, so that every build installs the same packages"
-                )
-            flags = [
-                "--no-dev",
-                "--optimize-autoloader",
-                "--prefer-dist",
-                "--no-interaction",
-                "--no-progress",
-                "--no-ansi",
-            ]
-            self.run("composer", [self.params["composer"], "install", *flags], cwd=tree)
-        package = os.path.join(tree, "package.json")
-        if not os.path.isfile(package):
+    def result(self, path: str, manifest: dict[str, Any], requires: dict[str, Any]) -> dict[str, Any]:
+        sha256 = self.module.sha256(path)
+        size = os.stat(path).st_size
+        return {"artifact": path, "sha256": sha256, "size": size, "manifest": manifest, "requires": requires}
+
+    def reused(self) -> list[str]:
+        return sorted(part for part, report in self.parts.report.items() if report["reused"])
+
+    def composer(self) -> None:
+        if not os.path.isfile(os.path.join(self.app, "composer.json")):
             return
-        with open(package, encoding="utf-8") as handle:
-            scripts = json.load(handle).get("scripts", {})
-        if self.params["npm_script"] not in scripts:
-            return
-        if not os.path.isfile(os.path.join(tree, "package-lock.json")):
-            raise self.error(
-                "build: the commit has no package-lock.json; commit it, so that every build installs the same packages"
+        lock = os.path.join(self.app, "composer.lock")
+        if not os.path.isfile(lock):
+            raise self.runner.error(
+                "build: the commit has no composer.lock; commit it, so that every build installs the same packages"
             )
-        self.run("npm", [self.params["npm"], "ci", "--no-audit", "--no-fund"], cwd=tree)
-        self.run("npm", [self.params["npm"], "run", self.params["npm_script"]], cwd=tree)
-        shutil.rmtree(os.path.join(tree, "node_modules"))
+        self.runner.read_json(os.path.join(self.app, "composer.json"))
+        content_hash = self.runner.read_json(lock).get("content-hash")
+        install = ["install", "--no-dev", "--optimize-autoloader", "--prefer-dist", "--no-progress"]
+        key = self.parts.key("vendor", lambda: self._vendor_inputs(install))
+        if self.parts.restore("composer", "vendor", key, self.app):
+            # The classes of the application are others.
+            self._composer(["dump-autoload", "--no-dev", "--optimize"])
+            return
+        autoload = os.path.join(self.app, "vendor/autoload.php")
+        if not os.path.lexists(autoload):
+            # Composer before 2.6.4 draws the name of its class, unless there is one; later ones take this same hash.
+            os.makedirs(os.path.dirname(autoload), exist_ok=True)
+            write_atomic(autoload, f"<?php // ComposerAutoloaderInit{content_hash or self.module.sha256(lock)}::\n")
+        self._composer(install)
+        self.parts.save("composer", "vendor", key, self.app, ["vendor"])
 
-    def pack(self, tree: str, work: str, release: str, mtime: str) -> dict[str, Any]:
-        artifacts = os.path.join(self.layout.private_dir, "artifacts")
-        os.makedirs(artifacts, exist_ok=True)
-        path = os.path.join(artifacts, f"{release}.tar.gz")
+    def _composer(self, arguments: list[str]) -> str:
+        environment = {"COMPOSER_AUTH": self.composer_auth} if self.composer_auth else {}
+        if self.params["path"]:
+            # A link to a package beside the application would lead out of the release.
+            environment["COMPOSER_MIRROR_PATH_REPOS"] = "1"
+        return self.runner.run(
+            "composer", [self.params["composer"], *arguments, *_COMPOSER_FLAGS], self.app, **environment
+        )
+
+    def _vendor_inputs(self, install: list[str]) -> dict[str, Any]:
+        inputs = _parts.vendor_inputs(self.app, self.inputs)
+        # PHP with its extensions, and Composer itself.
+        return {**inputs, "argv": install, "platform": self._composer(["show", "--platform", "--format=json"])}
+
+    def pack(self, release: str, committed_at: int) -> str:
+        path = self.artifact_path(release)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
         # Order, times and owners fixed, so that equal trees give equal bytes (reproducible-builds.org/docs/archives).
-        fixed = ["--sort=name", f"--mtime=@{mtime}", "--owner=0", "--group=0", "--numeric-owner", "--format=gnu"]
-        packed = os.path.join(work, "artifact")
-        self.run("pack", ["tar", *fixed, "--use-compress-program=gzip -n", "-cf", packed, "-C", tree, "."])
+        fixed = [*_parts.FIXED, f"--mtime=@{committed_at}", "--use-compress-program=gzip -n"]
+        packed = os.path.join(self.area, "artifact")
+        self.runner.run("pack", ["tar", *fixed, "-cf", packed, "-C", self.app, "."])
         os.replace(packed, path)
-        return {"artifact": path, "sha256": self.module.sha256(path), "size": os.stat(path).st_size}
+        return path
 
-    def commits(self, commit: str) -> list[str]:
-        live = self.params["live_commit"]
-        if not live:
-            return []
-        rc, out, dummy = self.git("log", "--max-count=50", "--format=%h %s", f"{live}..{commit}", "--")
-        return out.splitlines() if rc == 0 else []
+    def keep(self, path: str, release: str) -> str:
+        """Put a downloaded artifact where one that was built would be."""
+        kept = self.artifact_path(release)
+        os.makedirs(os.path.dirname(kept), exist_ok=True)
+        os.replace(path, kept)
+        return kept
+
+    def obtain(self) -> str:
+        """Return the path of the artifact that was given, on this host."""
+        path: str = self.params["artifact"]
+        if self.artifact_url:
+            path = os.path.join(self.module.tmpdir if self.module.check_mode else self.area, "given")
+            _artifact.download(self.artifact_url, path, self.params["sha256"])
+        elif not os.path.isfile(path):
+            raise _artifact.ArtifactError(f"artifact {path} is not on this host")
+        elif self.params["sha256"]:
+            expected, found = _artifact.check_sha256(self.params["sha256"]), self.module.sha256(path)
+            if found != expected:
+                raise _artifact.ArtifactError(f"{path} has sha256 {found}, not {expected}: it is another artifact")
+        return path
+
+    def describe(self, path: str) -> dict[str, Any]:
+        """Return of an artifact that is there what a build returns."""
+        files = _artifact.read_artifact(path)
+        manifest = _artifact.manifest(path, files)
+        requires = _artifact.requirements(files, self.params["kind"])
+        return {**self.result(path, manifest, requires), "reused": [], "parts": {}}

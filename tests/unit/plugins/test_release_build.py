@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import tarfile
 import time
 
 import pytest
+from ansible_collections.slipway.laravel.plugins.module_utils import _artifact, _git
+from ansible_collections.slipway.laravel.plugins.module_utils._build import Build
 
 
 @pytest.fixture
@@ -18,7 +22,8 @@ def build(run_module, home, repository):
     (root / ".slipway").mkdir(parents=True)
 
     def run(version="v1.1.0", **args):
-        return run_module("release_build", **{"root": str(root), "repository": repository, "version": version, **args})
+        given = {"root": str(root), "repository": repository, "version": version, **args}
+        return run_module("release_build", **{name: value for name, value in given.items() if value is not None})
 
     return run
 
@@ -57,10 +62,10 @@ def test_artifact(build, git, home):
     assert not [name for name in files if name.startswith(("node_modules", ".git/"))]
 
 
-def test_nothing_but_the_artifact_and_the_mirror_is_left(build, home):
+def test_nothing_but_the_artifact_the_mirror_and_the_parts_is_left(build, home):
     build()
     private = home / "app/.slipway"
-    assert sorted(path.name for path in private.iterdir()) == ["artifacts", "build", "repository.git"]
+    assert sorted(path.name for path in private.iterdir()) == ["artifacts", "build", "cache", "repository.git"]
     assert list((private / "build").iterdir()) == []
     assert len(list((private / "artifacts").iterdir())) == 1
 
@@ -74,9 +79,8 @@ def test_the_record_gets_the_phase(build):
 
 def test_packages_are_installed_from_the_locks_alone(build, home):
     build()
-    composer = next(line for line in calls(home).splitlines() if line.startswith("composer"))
-    assert composer.startswith("composer install --no-dev")
-    assert "npm ci --no-audit --no-fund\nnpm run build\n" in calls(home)
+    assert "composer install --no-dev " in calls(home)
+    assert "npm ci --include=dev --no-audit --no-fund\nnpm run build\n" in calls(home)
 
 
 def test_same_commit_gives_the_same_bytes(build):
@@ -187,9 +191,9 @@ def commit_file(git, home, name, text):
     git("commit", "--quiet", "--message", name)
 
 
-@pytest.mark.parametrize("name", ["composer.lock", "package-lock.json"])
+@pytest.mark.parametrize("name", ["composer.lock", "package-lock.json, yarn.lock or pnpm-lock.yaml"])
 def test_missing_lock(build, git, home, name):
-    git("rm", "--quiet", name)
+    git("rm", "--quiet", name.partition(",")[0])
     git("commit", "--quiet", "--message", "Without a lock")
     code, result = build("work")
     assert code == 1
@@ -261,3 +265,543 @@ def test_build_gives_the_lock_a_heartbeat(build, home):
     assert lock.stat().st_mtime == 0
     build(run="run-1")
     assert lock.stat().st_mtime > 0
+
+
+def test_build_notes_what_a_later_run_needs_to_go_on(build, home):
+    (home / "app/.slipway/lock").write_text('{"run": "run-1"}')
+    result = build(run="run-1")[1]
+    noted = json.loads((home / "app/.slipway/run.json").read_text())
+    assert noted == {"run": "run-1", "phase": "build"} | {
+        name: result[name] for name in ("release", "commit", "artifact", "sha256")
+    }
+    assert json.loads((home / "app/.slipway/lock").read_text())["release"] == result["release"]
+
+
+def test_build_stops_when_the_lock_was_taken_over_meanwhile(build, home, monkeypatch):
+    lock = home / "app/.slipway/lock"
+    lock.write_text('{"run": "run-1"}')
+    real = Build.make
+
+    def make(self, release, commit):
+        lock.write_text('{"run": "run-2", "owner": "bob"}')
+        return real(self, release, commit)
+
+    monkeypatch.setattr(Build, "make", make)
+    code, result = build(run="run-1")
+    assert (code, result["msg"]) == (1, f"build: {lock} is not held by run run-1 any more; stopped after the build")
+    assert not (home / "app/.slipway/run.json").exists()
+
+
+def test_lock_that_is_no_json(build, git, home):
+    commit_file(git, home, "composer.lock", "<<<<<<< HEAD")
+    assert "build: composer.lock of the commit is not valid JSON" in build("work")[1]["msg"]
+
+
+# Where it is built
+
+
+def test_any_directory_can_be_built_in(build, home):
+    code, result = build(root=f"{home}/area/shop")
+    assert (code, result["artifact"].startswith(f"{home}/area/shop/.slipway/artifacts/")) == (0, True)
+    assert [path.name for path in (home / "area/shop").iterdir()] == [".slipway"]
+    assert (home / "area/shop/.slipway").stat().st_mode & 0o777 == 0o700
+
+
+def test_what_a_killed_build_left_is_removed(build, home):
+    left = home / "app/.slipway/build/work/tree/left"
+    left.mkdir(parents=True)
+    assert build()[0] == 0
+    assert not left.exists()
+
+
+def test_two_builds_at_once(build, home):
+    area = home / "app/.slipway/build"
+    (area / "work").mkdir(parents=True)
+    descriptor = os.open(area, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    code, result = build()
+    assert (code, result["msg"]) == (1, f"another build is at work in {area}; wait for it, then try again")
+    assert (area / "work").is_dir()
+    os.close(descriptor)
+    assert build()[0] == 0
+
+
+def test_killed_run_is_continued(build, git, home):
+    first = build()[1]
+    (home / "calls").write_text("")
+    code, result = build(release=first["release"])
+    assert code == 0
+    assert {key: result[key] for key in ("release", "artifact", "sha256", "size", "manifest", "requires")} == {
+        key: first[key] for key in ("release", "artifact", "sha256", "size", "manifest", "requires")
+    }
+    assert calls(home) == ""
+    os.unlink(first["artifact"])
+    assert build(release=first["release"])[1]["sha256"] == first["sha256"]
+    assert "is not of commit" in build("v1.0.0", release=first["release"])[1]["msg"]
+
+
+# Parts of a repository, and repositories in it
+
+
+@pytest.fixture
+def monorepo(home, git):
+    """Move the application into apps/shop of its repository, beside a package and the lock of a workspace."""
+    origin = home / "origin"
+    (origin / "apps/shop").mkdir(parents=True)
+    for name in ("composer.json", "composer.lock", "package.json", "package-lock.json", "resources", "artisan"):
+        (origin / name).rename(origin / "apps/shop" / name)
+    commit_file(git, home, "README.md", "of all")
+    return git
+
+
+def test_directory_of_a_repository(build, monorepo, home):
+    composer = home / "bin/composer"
+    composer.write_text(composer.read_text() + 'echo "mirror=$COMPOSER_MIRROR_PATH_REPOS" >> ' + f"{home}/calls\n")
+    code, result = build("work", path="apps/shop")
+    files = content(result)
+    assert (code, {"artisan", "REVISION", "vendor/autoload.php"} <= files.keys(), "README.md" in files) == (
+        0,
+        True,
+        False,
+    )
+    assert [name for name in files if name.startswith("public/build/app-")]
+    assert "mirror=1" in calls(home)
+    # The front end may read what is around it.
+    commit_file(monorepo, home, "README.md", "of all and more")
+    assert build("work", path="apps/shop")[1]["reused"] == ["node_modules", "vendor"]
+
+
+def test_workspace_has_its_lock_at_the_root(build, monorepo, home):
+    (home / "origin/apps/shop/package-lock.json").rename(home / "origin/package-lock.json")
+    commit_file(monorepo, home, "package.json", '{"workspaces": ["apps/*"]}')
+    npm = home / "bin/npm"
+    npm.write_text(npm.read_text().replace("node_modules/tool)", "../../node_modules/tool)"))
+    npm.write_text(npm.read_text().replace("app-$(cat", "app-$(set -e; cat"))
+    code, result = build("work", path="apps/shop")
+    assert (code, result["parts"]["node_modules"]["reason"]) == (0, "the package has workspaces")
+    assert [name for name in content(result) if name.startswith("public/build/app-")]
+
+
+@pytest.mark.parametrize("path", ["/etc", "../x", "apps/../.."])
+def test_path_outside_of_the_repository(build, path):
+    assert "is not a directory below the root of the repository" in build(path=path)[1]["msg"]
+
+
+def test_path_that_the_commit_lacks(build, git):
+    code, result = build(path="apps/shop")
+    assert (code, result["msg"]) == (
+        1,
+        f"path apps/shop is no directory of commit {git('rev-parse', 'v1.1.0^{commit}')[:8]}",
+    )
+
+
+@pytest.fixture
+def submodules(home, git):
+    """Give the application the submodule `lib/ui`, which has one of its own, `icons`; return run(name, *git words)."""
+
+    def run(name, *words):
+        result = subprocess.run(
+            ["git", "-c", "protocol.file.allow=always", *words],
+            cwd=home / name,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return result.stdout.strip()
+
+    for name in ("icons", "ui"):
+        (home / name).mkdir()
+        run(name, "init", "--quiet", "--initial-branch=main")
+        (home / name / f"{name}.js").write_text(name)
+        run(name, "add", "--all")
+        run(name, "commit", "--quiet", "--message", name)
+    run("ui", "submodule", "--quiet", "add", f"{home}/icons", "icons")
+    run("ui", "commit", "--quiet", "--message", "Icons")
+    run("origin", "submodule", "--quiet", "add", "../ui", "lib/ui")
+    run("origin", "commit", "--quiet", "--message", "The user interface")
+    return run
+
+
+def test_submodules_at_their_pinned_commits(build, submodules, home):
+    submodules("ui", "commit", "--quiet", "--allow-empty", "--message", "Not pinned")
+    (home / "ui/ui.js").write_text("newer")
+    submodules("ui", "commit", "--quiet", "--all", "--message", "Newer")
+    result = build("work", submodules=True)[1]
+    files = content(result)
+    assert (files["lib/ui/ui.js"], files["lib/ui/icons/icons.js"]) == ("ui", "icons")
+    # Without the servers: the copies have what is pinned.
+    for name in ("ui", "icons"):
+        (home / name).rename(home / f"{name}-gone")
+    time.sleep(1)
+    assert build("work", submodules=True)[1]["sha256"] == result["sha256"]
+
+
+def test_submodules_that_are_left_out_are_named(build, submodules, run_module):
+    result = build("work")[1]
+    assert "lib/ui/ui.js" not in content(result)
+    warnings = json.dumps(result.get("warnings")) + run_module.stderr
+    assert "the submodules lib/ui are left out; release_submodules brings them in" in " ".join(warnings.split())
+
+
+def test_submodule_that_was_not_pushed(build, submodules, home):
+    commit = submodules("origin/lib/ui", "commit", "--quiet", "--allow-empty", "--message", "Here alone")
+    commit = submodules("origin/lib/ui", "rev-parse", "HEAD")
+    submodules("origin", "commit", "--quiet", "--all", "--message", "Pin it")
+    assert build("work", submodules=True)[1]["msg"] == (
+        f"build: submodule lib/ui is pinned to {commit}, which {home}/ui does not have; push it there"
+    )
+
+
+def test_submodule_that_cannot_be_read(build, submodules, home):
+    (home / "ui").rename(home / "ui-gone")
+    assert f"repository {home}/ui cannot be read from this host: fatal" in build("work", submodules=True)[1]["msg"]
+    assert not (home / "app/.slipway/build/work").exists()
+
+
+def test_submodule_without_an_address(build, submodules, git):
+    git("rm", "--quiet", ".gitmodules")
+    git("commit", "--quiet", "--message", "Forgotten")
+    assert "is a submodule that .gitmodules lacks; add its path" in build("work", submodules=True)[1]["msg"]
+
+
+@pytest.mark.parametrize(
+    "parent, url, address",
+    [
+        ("git@git.example.com:shop/app.git", "../ui.git", "git@git.example.com:shop/ui.git"),
+        ("git@git.example.com:shop/app.git", "../../design/ui.git", "git@git.example.com:design/ui.git"),
+        ("git@git.example.com:app.git", "../ui.git", "git@git.example.com:ui.git"),
+        ("https://u:p@git.example.com/shop/app", "../ui", "https://u:p@git.example.com/shop/ui"),
+        ("https://u:p@git.example.com/shop/app/", "./ui", "https://u:p@git.example.com/shop/app/ui"),
+        ("/srv/app", "../ui", "/srv/ui"),
+        ("https://u:p@git.example.com/app", "https://git.example.com/ui", "https://u:p@git.example.com/ui"),
+        ("https://u:p@git.example.com/app", "https://other.example.com/ui", "https://other.example.com/ui"),
+        ("https://u:p@git.example.com/app", "https://git.example.com:8443/ui", "https://git.example.com:8443/ui"),
+        ("https://u:p@git.example.com/app", "http://git.example.com/ui", "http://git.example.com/ui"),
+        ("https://u:p@git.example.com/app", "https://a:b@git.example.com/ui", "https://a:b@git.example.com/ui"),
+        ("https://u:p@git.example.com/app", "git@git.example.com:ui.git", "git@git.example.com:ui.git"),
+    ],
+)
+def test_address_of_a_submodule(parent, url, address):
+    assert _git.submodule_address(parent, url) == address
+
+
+# Credentials
+
+
+AUTH = {"http-basic": {"packages.example.com": {"username": "app", "password": "s3cr3t-of-packages"}}}
+
+
+def test_credentials_are_for_composer_alone_and_never_shown(build, home, git):
+    for program in ("composer", "npm"):
+        path = home / "bin" / program
+        path.write_text(
+            path.read_text().replace("#!/bin/sh", f'#!/bin/sh\necho "{program}=$COMPOSER_AUTH" >> {home}/env')
+        )
+    code, result = build(composer_auth=AUTH)
+    assert code == 0
+    environment = set((home / "env").read_text().splitlines())
+    assert environment == {f"composer={json.dumps(AUTH)}", "npm="}
+    assert "s3cr3t" not in json.dumps(result) + calls(home)
+    # The user's name is a part of the path.
+    assert result["artifact"].startswith(f"{home}/app/.slipway/artifacts/2")
+    assert not [path for path in (home / "app").rglob("*") if path.is_file() and b"s3cr3t" in path.read_bytes()]
+
+
+def test_credentials_that_composer_prints_are_not_shown(build, home, git):
+    auth = {"http-basic": {"packages.example.com": {"username": "t0ken", "password": "x-oauth-basic"}}}
+    commit_file(git, home, "composer-error", "401 for t0ken and x-oauth-basic")
+    result = build("work", composer_auth=auth)[1]
+    assert result["msg"] == "build: composer failed, composer exited 2: 401 for *** and ***"
+    assert "t0ken" not in json.dumps(result)
+
+
+def test_repository_password_is_not_given_to_what_is_built(build, home):
+    npm = home / "bin/npm"
+    npm.write_text(npm.read_text().replace("#!/bin/sh", f"#!/bin/sh\nenv >> {home}/env"))
+    build()
+    environment = (home / "env").read_text()
+    assert "GIT_CONFIG_VALUE_0" not in environment
+    assert "StrictHostKeyChecking=yes" in environment
+
+
+# Package managers
+
+
+@pytest.fixture
+def manager(home, git):
+    """Let the front end have other locks: manager({name: text}, version of yarn)."""
+
+    def run(locks, version="1.22.22", **package):
+        for name in ("yarn", "pnpm"):
+            shutil.copy(home / "bin/npm", home / "bin" / name)
+        (home / "bin/yarn-version").write_text(version)
+        (home / "origin/package-lock.json").unlink(missing_ok=True)
+        for name, text in locks.items():
+            (home / "origin" / name).write_text(text)
+        commit_file(git, home, "package.json", json.dumps({"scripts": {"build": "x"}, **package}))
+
+    return run
+
+
+BERRY = "# This file is generated\n\n__metadata:\n  version: 8\n"
+
+
+@pytest.mark.parametrize(
+    "locks, version, install, run",
+    [
+        ({"yarn.lock": "# yarn lockfile v1\n"}, "1.22.22", "yarn install --frozen-lockfile ", "yarn run build"),
+        ({"yarn.lock": BERRY}, "4.5.0", "yarn install --immutable\n", "yarn run build"),
+        ({"pnpm-lock.yaml": "lockfileVersion: '9.0'\n"}, "", "pnpm install --frozen-lockfile ", "pnpm run build"),
+        ({"npm-shrinkwrap.json": "{}"}, "", "npm ci ", "npm run build"),
+    ],
+)
+def test_lock_decides_the_package_manager(build, home, manager, locks, version, install, run):
+    manager(locks, version)
+    assert build("work")[0] == 0
+    called = calls(home)
+    assert (install in called, f"{run}\n" in called) == (True, True)
+    assert build("work")[1]["reused"] == ["assets", "vendor"]
+
+
+@pytest.mark.parametrize("lock, version", [(BERRY, "1.22.22"), ("# yarn lockfile v1\n", "4.5.0")])
+def test_yarn_of_another_kind_than_the_lock(build, manager, lock, version):
+    manager({"yarn.lock": lock}, version)
+    kind = "2 or later" if lock == BERRY else "1"
+    assert build("work")[1]["msg"] == (
+        f"build: yarn.lock is of Yarn {kind}, but yarn on this host is {version}; install the other one there, or "
+        f"commit it and name it as yarnPath in .yarnrc.yml"
+    )
+
+
+def test_several_locks(build, home, manager):
+    locks = {"yarn.lock": "# yarn lockfile v1\n", "pnpm-lock.yaml": ""}
+    manager(locks)
+    assert "the commit has locks of yarn and pnpm; remove all but one" in build("work")[1]["msg"]
+    assert build("work", package_manager="pnpm")[0] == 0
+    assert "pnpm install" in calls(home)
+    manager({**locks, "package-lock.json": ""}, packageManager="yarn@1.22.22+sha512.x")
+    assert build("work")[0] == 0
+    assert "yarn install" in calls(home)
+
+
+def test_lock_of_another_package_manager_than_asked_for(build):
+    assert build(package_manager="pnpm")[1]["msg"].startswith("build: the commit has no pnpm-lock.yaml; commit it")
+
+
+def test_package_manager_that_is_missing(build, home, manager):
+    manager({"pnpm-lock.yaml": ""})
+    (home / "bin/pnpm").unlink()
+    result = build("work", environment={"PATH": f"{home}/bin:/usr/bin:/bin"})[1]
+    assert result["msg"].startswith("build: pnpm needs pnpm, which cannot be run on this host")
+
+
+# Node applications
+
+
+@pytest.fixture
+def node(build, home, git):
+    """Make the application one of Node with some files of a build, and build it: node({name: text}, package)."""
+
+    def run(files=None, package=None, **args):
+        for name, text in {"app.js": "x", **(files or {})}.items():
+            (home / "origin" / name).parent.mkdir(parents=True, exist_ok=True)
+            (home / "origin" / name).write_text(text)
+        package = {
+            "scripts": {"build": "x"},
+            "dependencies": {"next": "16"},
+            "engines": {"node": ">=20"},
+            **(package or {}),
+        }
+        commit_file(git, home, "package.json", json.dumps(package))
+        return build("work", kind="node", **args)
+
+    return run
+
+
+def test_node_application_has_its_packages_without_those_of_the_build(node, home):
+    code, result = node({".next/server/app.js": "served", ".next/cache/x": "x", ".env.example": "PORT=3000\n"})
+    files = content(result)
+    assert code == 0
+    assert "npm prune --omit=dev --ignore-scripts" in calls(home)
+    assert "composer" not in calls(home)
+    assert (".next/server/app.js" in files, ".next/cache/x" in files) == (True, False)
+    assert [name for name in files if name.startswith("node_modules")] == []
+    assert result["requires"] == {"php": "", "extensions": [], "env_keys": ["PORT"], "node": ">=20"}
+    again = node({"app.js": "y"})[1]
+    # What it builds may be in node_modules: the build runs each time.
+    assert (again["reused"], "assets" in again["parts"]) == (["node_modules"], False)
+    assert calls(home).count("npm run build") == 2
+
+
+def test_node_application_with_all_packages(node, home):
+    files = content(node(node_prune=False)[1])
+    # The notes of npm have the time in them.
+    assert [name for name in files if name.startswith("node_modules")] == ["node_modules/tool"]
+    assert "npm prune" not in calls(home)
+
+
+def test_node_application_without_a_build(node, home):
+    assert node(package={"scripts": {"start": "node app.js"}})[0] == 0
+    assert "npm ci" in calls(home)
+    assert "npm run" not in calls(home)
+
+
+def test_next_standalone_gets_what_it_serves(node):
+    files = content(node({".next/standalone/server.js": "x", ".next/static/a.js": "a", "public/logo.svg": "b"})[1])
+    assert files[".next/standalone/.next/static/a.js"] == "a"
+    assert files[".next/standalone/public/logo.svg"] == "b"
+    assert files[".next/static/a.js"] == "a"
+
+
+def test_node_application_whose_packages_are_elsewhere(node, home):
+    npm = home / "bin/npm"
+    npm.write_text(npm.read_text().replace("mkdir -p node_modules/.bin &&", "exit #"))
+    code, result = node(package={"scripts": {}})
+    assert (code, "npm made no node_modules" in result["msg"]) == (1, True)
+    assert node({".next/standalone/server.js": "x"}, {"scripts": {}})[0] == 0
+
+
+def test_node_application_without_a_package(build, git):
+    git("rm", "--quiet", "package.json")
+    git("commit", "--quiet", "--message", "Nothing of Node")
+    assert "kind node needs one" in build("work", kind="node")[1]["msg"]
+
+
+# What a release needs
+
+
+def test_requirements(build, git, home):
+    packages = [
+        {"name": "a/b", "require": {"php": ">=8.1", "ext-pdo": "*", "ext-mbstring": "*"}, "dist": {"reference": "1"}},
+        {"name": "p/f", "provide": {"ext-mbstring": "*"}, "require": {"ext-iconv": "*"}, "dist": {"reference": "1"}},
+    ]
+    commit_file(git, home, "composer.json", json.dumps({"require": {"php": "^8.2", "ext-intl": "*", "a/b": "1"}}))
+    commit_file(
+        git, home, "composer.lock", json.dumps({"packages": packages, "packages-dev": [{"require": {"ext-x": 1}}]})
+    )
+    commit_file(
+        git, home, ".env.example", 'APP_KEY=\n# OLD=1\nexport DB_HOST = x\n\nVITE_APP_NAME="${APP_NAME}"\nAPP_KEY=\n'
+    )
+    assert build("work")[1]["requires"] == {
+        "php": "^8.2",
+        "extensions": ["iconv", "intl", "pdo"],
+        "env_keys": ["APP_KEY", "DB_HOST", "VITE_APP_NAME"],
+        "node": "",
+    }
+
+
+@pytest.mark.parametrize(
+    "constraint, least, expected",
+    [
+        ("^8.2", 80200, "^8.2"),
+        ("^8.2", 80400, "^8.2 >=8.4.0"),
+        (">=8.3.1", 80200, ">=8.3.1"),
+        ("^8.1|^8.2", 80200, "^8.1 >=8.2.0 || ^8.2 >=8.2.0"),
+        ("~8.1.0 || ~8.2.0", 80104, "~8.1.0 >=8.1.4 || ~8.2.0 >=8.1.4"),
+        ("", 80104, ">=8.1.4"),
+        ("^8.2", None, "^8.2"),
+    ],
+)
+def test_packages_may_need_a_later_php_than_the_application_says(constraint, least, expected):
+    files = {"composer.json": json.dumps({"require": {"php": constraint}})}
+    if least:
+        files["vendor/composer/platform_check.php"] = f"if (!(PHP_VERSION_ID >= {least})) {{\n"
+    assert _artifact.requirements(files, "laravel")["php"] == expected
+
+
+# An artifact that is given
+
+
+@pytest.fixture
+def given(build, home, git):
+    """An artifact elsewhere on the host, with what its build returned."""
+    result = build()[1]
+    path = home / "given.tar.gz"
+    os.rename(result["artifact"], path)
+    shutil.rmtree(home / "app/.slipway")
+    return {**result, "path": str(path)}
+
+
+SAME = ("commit", "version", "sha256", "size", "manifest", "requires", "up_to_date")
+
+
+def test_artifact_on_the_host_is_described(build, given, home):
+    code, result = build(None, repository=None, artifact=given["path"], sha256=given["sha256"])
+    assert code == 0
+    assert {key: result[key] for key in SAME} == {key: given[key] for key in SAME}
+    assert result["artifact"] == given["path"]
+    assert (result["reused"], result["parts"], result["commits"]) == ([], {}, [])
+    assert re.fullmatch(rf"\d{{8}}T\d{{6}}Z-{given['commit'][:8]}", result["release"])
+    assert result["phases"][0]["sha256"] == given["sha256"]
+
+
+def test_artifact_that_is_live_already(build, given):
+    code, result = build(None, repository=None, artifact=given["path"], live_commit=given["commit"])
+    assert (code, result["up_to_date"], result["changed"], "artifact" in result) == (0, True, False, False)
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_artifact_by_its_address(build, given, home, http_server, check):
+    with open(given["path"], "rb") as handle:
+        address = http_server(200, handle.read())
+    secret = address.replace("//", "//ci:s3cr3t@") + "/app.tar.gz?signature=s3cr3t"
+    code, result = build(
+        None, repository=None, artifact_url=secret, sha256=given["sha256"].upper(), _ansible_check_mode=check
+    )
+    assert (code, result["commit"]) == (0, given["commit"])
+    assert http_server.authorizations[-1] == "Basic " + base64.b64encode(b"ci:s3cr3t").decode()
+    assert "s3cr3t" not in json.dumps(result)
+    assert result["invocation"]["module_args"]["artifact_url"] == f"{address}/app.tar.gz"
+    if check:
+        assert not (home / "app/.slipway").exists()
+    else:
+        assert result["artifact"] == f"{home}/app/.slipway/artifacts/{result['release']}.tar.gz"
+        assert {key: result[key] for key in SAME} == {key: given[key] for key in SAME}
+
+
+@pytest.mark.parametrize("by", ["artifact", "artifact_url"])
+def test_artifact_with_another_checksum(build, given, home, http_server, by):
+    where = given["path"] if by == "artifact" else http_server(200, "other")
+    code, result = build(None, repository=None, sha256="0" * 64, **{by: where})
+    assert code == 1
+    assert f"{where} has sha256 " in result["msg"]
+    assert f"not {'0' * 64}: it is another artifact" in result["msg"]
+    assert not list((home / "app/.slipway").rglob("*.tar.gz"))
+    assert not (home / "app/.slipway/build/work").exists()
+
+
+def test_artifact_of_another_tool(build, home):
+    commit = "a1" * 20
+    for name, text in {"REVISION": f"{commit}\n", "composer.json": '{"require": {"php": "^8.1"}}'}.items():
+        (home / name).write_text(text)
+    subprocess.run(["tar", "-czf", home / "x.tar.gz", "-C", home, "REVISION", "composer.json"], check=True)
+    code, result = build("v3", repository=None, artifact=f"{home}/x.tar.gz")
+    assert (code, result["commit"], result["version"]) == (0, commit, "v3")
+    assert (result["manifest"], result["requires"]["php"]) == ({"commit": commit}, "^8.1")
+    (home / "REVISION").write_text("v3")
+    subprocess.run(["tar", "-czf", home / "x.tar.gz", "-C", home, "REVISION"], check=True)
+    assert (
+        "does not say which commit it was built from"
+        in build(None, repository=None, artifact=f"{home}/x.tar.gz")[1]["msg"]
+    )
+
+
+def test_artifact_that_is_none(build, home):
+    (home / "x.tar.gz").write_text("nonsense")
+    assert "is no tar compressed by gzip" in build(None, repository=None, artifact=f"{home}/x.tar.gz")[1]["msg"]
+    assert "artifact /nowhere is not on this host" in build(None, repository=None, artifact="/nowhere")[1]["msg"]
+
+
+@pytest.mark.parametrize(
+    "args, message",
+    [
+        ({"repository": None}, "one of the following is required: repository, artifact, artifact_url"),
+        ({"artifact": "/x"}, "parameters are mutually exclusive: repository|artifact|artifact_url"),
+        ({"repository": None, "artifact_url": "http://x/"}, "missing parameter(s) required by 'artifact_url': sha256"),
+        ({"repository": ""}, "repository is empty"),
+        ({"version": None}, "missing parameter(s) required by 'repository': version"),
+    ],
+)
+def test_arguments_that_do_not_go_together(build, args, message):
+    version = args.pop("version", "v1.1.0")
+    assert message in build(version, **args)[1]["msg"]

@@ -1,0 +1,277 @@
+# Copyright: (c) 2026, the slipway.laravel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The front end of an application, or a Node application: npm, yarn or pnpm install and build it.
+
+Private to this collection.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.slipway.laravel.plugins.module_utils import _parts
+
+if TYPE_CHECKING:
+    from ansible_collections.slipway.laravel.plugins.module_utils._runner import Runner
+
+LOCKS = {
+    "npm": ("package-lock.json", "npm-shrinkwrap.json"),
+    "yarn": ("yarn.lock",),
+    "pnpm": ("pnpm-lock.yaml",),
+}
+# What an install leaves, none of which a built front end needs.
+_INSTALLED = ("node_modules", ".pnp.cjs", ".pnp.loader.mjs", ".yarn")
+# Notes of the package managers for their next install; they hold the time.
+_NOTES = (
+    *("node_modules/.package-lock.json", "node_modules/.yarn-integrity", "node_modules/.yarn-state.yml"),
+    *("node_modules/.modules.yaml", "node_modules/.pnpm-workspace-state.json"),
+    *("node_modules/.pnpm-workspace-state-v1.json", ".yarn/install-state.gz", ".yarn/build-state.yml"),
+)
+
+# Web servers send nothing else compressed that is not compressed already; below 1 KiB it saves no packet.
+_COMPRESSED = (".css", ".html", ".js", ".json", ".mjs", ".svg", ".txt", ".webmanifest", ".xml")
+_COMPRESSED_FROM = 1024
+_SERVED = ("public/", ".next/static/")
+# Words of one command line.
+_BATCH = 500
+
+
+class FrontEnd:
+    """The package.json of one application directory."""
+
+    def __init__(self, runner: Runner, parts: _parts.Parts, params: dict[str, Any], tree: str) -> None:
+        self.runner = runner
+        self.parts = parts
+        self.params = params
+        self.tree = os.path.normpath(tree)
+        self.app = os.path.normpath(os.path.join(tree, params["path"]))
+        self.node = params["kind"] == "node"
+        self.script: str = params["npm_script"]
+        self.manager = "npm"
+        self.lock = ""
+        self.version = ""
+        self.environment = {"COREPACK_ENABLE_DOWNLOAD_PROMPT": "0"}
+
+    def build(self, entries: dict[str, str], environment: dict[str, str]) -> None:
+        """Install the packages and run the build script; leave what the release needs of it.
+
+        :param entries: the names at the top of the commit, each with what git knows it by
+        :param environment: the variables that are inputs of the build
+        """
+        if not os.path.isfile(os.path.join(self.app, "package.json")):
+            if self.node:
+                raise self.runner.error("build: the commit has no package.json; kind node needs one")
+            return
+        scripted = self.script in (self._package().get("scripts") or {})
+        if not scripted and not self.node:
+            return
+        self._choose()
+        modules = self.parts.key("node_modules", lambda: self._modules_inputs(environment))
+        assets = ""
+        # A Node application's build may write into node_modules, which assets have not.
+        if scripted and not self.node:
+            assets = self.parts.key("assets", lambda: self._asset_inputs(modules, entries, environment))
+        if not self.parts.restore(self.manager, "assets", assets, self.app):
+            self._install(modules)
+            if scripted:
+                self._run_script(assets)
+        if self.node:
+            self._keep_for_node()
+        else:
+            for name in _INSTALLED:
+                _remove(os.path.join(self.app, name))
+
+    def _package(self) -> dict[str, Any]:
+        return self.runner.read_json(os.path.join(self.app, "package.json"))
+
+    def _choose(self) -> None:
+        """Find the package manager by its lock file, which a workspace has in a directory above."""
+        wanted: str = self.params["package_manager"]
+        managers = LOCKS if wanted == "auto" else {wanted: LOCKS[wanted]}
+        directory = self.app
+        while True:
+            found = {
+                manager: os.path.join(directory, lock)
+                for manager, locks in managers.items()
+                for lock in reversed(locks)
+                if os.path.isfile(os.path.join(directory, lock))
+            }
+            if found or directory == self.tree:
+                break
+            directory = os.path.dirname(directory)
+        if not found:
+            *names, last = (locks[0] for locks in managers.values())
+            wanted = f"{', '.join(names)} or {last}" if names else last
+            raise self.runner.error(
+                f"build: the commit has no {wanted}; commit it, so that every build installs the same packages"
+            )
+        # As Corepack reads it: name@version.
+        named = str(self._package().get("packageManager", "")).partition("@")[0]
+        if len(found) > 1 and named not in found:
+            raise self.runner.error(
+                f"build: the commit has locks of {' and '.join(found)}; remove all but one, name the package manager "
+                f"in packageManager of package.json, or set release_package_manager"
+            )
+        self.manager = named if len(found) > 1 else next(iter(found))
+        self.lock = found[self.manager]
+        program = [self.params["npm"] if self.manager == "npm" else self.manager]
+        self.version = self._run([*program, "--version"]).strip()
+        if self.manager == "yarn":
+            lock_is_berry = "\n__metadata:" in _parts.read_text(self.lock)
+            if lock_is_berry == self.version.startswith(("0.", "1.")):
+                raise self.runner.error(
+                    f"build: yarn.lock is of Yarn {'2 or later' if lock_is_berry else '1'}, but yarn on this host is "
+                    f"{self.version}; install the other one there, or commit it and name it as yarnPath in .yarnrc.yml"
+                )
+
+    def _run(self, argv: list[str], cwd: str = "") -> str:
+        return self.runner.run(self.manager, argv, cwd or self.app, **self.environment)
+
+    def _argv(self, step: str) -> list[str]:
+        """Return the command line of ``install``, ``run`` or ``prune``."""
+        # Development packages build the front end, whatever NODE_ENV says.
+        npm, classic = self.params["npm"], self.version.startswith(("0.", "1."))
+        if step == "run":
+            return [npm if self.manager == "npm" else self.manager, "run", self.script]
+        if self.manager == "npm":
+            quiet = ["--no-audit", "--no-fund"]
+            if step == "install":
+                return [npm, "ci", "--include=dev", *quiet]
+            return [npm, "prune", "--omit=dev", "--ignore-scripts", *quiet]
+        if self.manager == "pnpm":
+            if step == "install":
+                return ["pnpm", "install", "--frozen-lockfile", "--prod=false"]
+            return ["pnpm", "prune", "--prod", "--config.ignore-scripts=true", "--config.confirm-modules-purge=false"]
+        if classic:
+            frozen = ["yarn", "install", "--frozen-lockfile", "--non-interactive", "--no-progress"]
+            if step == "install":
+                return [*frozen, "--production=false"]
+            # The scripts of what stays have been run.
+            return [*frozen, "--production=true", "--ignore-scripts", "--prefer-offline"]
+        if step == "install":
+            return ["yarn", "install", "--immutable"]
+        return ["yarn", "workspaces", "focus", "--production"]
+
+    def _modules_inputs(self, environment: dict[str, str]) -> dict[str, Any]:
+        if os.path.dirname(self.lock) != self.app:
+            raise _parts.Unproven("the package has workspaces")
+        inputs = _parts.modules_inputs(self.app, os.path.basename(self.lock), environment)
+        node = self._run(["node", "--version"]).strip()
+        return {**inputs, "programs": [self.manager, self.version, node], "argv": self._argv("install")}
+
+    def _asset_inputs(self, modules: str, entries: dict[str, str], environment: dict[str, str]) -> dict[str, Any]:
+        if not modules:
+            raise _parts.Unproven("its packages are installed anew")
+        return {
+            "node_modules": modules,
+            # Of a directory in a larger repository, the front end may read what is around it.
+            "entries": entries if self.params["path"] else self._without_php(entries),
+            "submodules": self.params["submodules"],
+            "script": self.script,
+            "environment": environment,
+            "compressed": self._compressors(),
+        }
+
+    def _without_php(self, entries: dict[str, str]) -> dict[str, str]:
+        return _parts.without_php(self.app, entries, os.path.basename(self.lock))
+
+    def _install(self, key: str) -> None:
+        if self.parts.restore(self.manager, "node_modules", key, self.app):
+            return
+        # A workspace is installed from its root.
+        self._run(self._argv("install"), os.path.dirname(self.lock))
+        if os.path.isdir(os.path.join(self.app, "node_modules")):
+            self.parts.save(self.manager, "node_modules", key, self.app, ["node_modules"])
+
+    def _run_script(self, key: str) -> None:
+        before = _listing(self.app)
+        self._run(self._argv("run"))
+        _remove(os.path.join(self.app, ".next/cache"))
+        after = _listing(self.app)
+        made = sorted(name for name, state in after.items() if before.get(name) != state)
+        made += self._compress(made)
+        if key and not before.keys() <= after.keys():
+            self.parts.report["assets"] = {"reused": False, "reason": f"{self.script} removes files of the commit"}
+        else:
+            self.parts.save(self.manager, "assets", key, self.app, made, recursive=False)
+
+    # Compression
+
+    def _compressors(self) -> list[list[str]]:
+        if not self.params["precompress"]:
+            return []
+        path = self.runner.environment.get("PATH")
+        brotli = [["brotli", "--best", "--keep", "--force", "--"]] if shutil.which("brotli", path=path) else []
+        return [["gzip", "-n", "-9", "--keep", "--force", "--"], *brotli]
+
+    def _compress(self, made: list[str]) -> list[str]:
+        """Put compressed copies beside the built files that a web server sends; return their names."""
+        texts = [name for name in made if name.startswith(_SERVED) and name.endswith(_COMPRESSED)]
+        paths = {name: os.path.join(self.app, name) for name in texts}
+        texts = [
+            name
+            for name, path in paths.items()
+            if os.path.isfile(path) and not os.path.islink(path) and os.path.getsize(path) >= _COMPRESSED_FROM
+        ]
+        compressed = []
+        for argv in self._compressors():
+            suffix = ".gz" if argv[0] == "gzip" else ".br"
+            # Plugins of Vite and webpack may have made them.
+            missing = [name for name in texts if name + suffix not in made]
+            for start in range(0, len(missing), _BATCH):
+                self.runner.run("compress", [*argv, *missing[start : start + _BATCH]], self.app)
+            compressed += [name + suffix for name in missing]
+        return compressed
+
+    # Node applications
+
+    def _keep_for_node(self) -> None:
+        modules = os.path.join(self.app, "node_modules")
+        standalone = os.path.join(self.app, ".next/standalone")
+        if os.path.isfile(os.path.join(standalone, "server.js")):
+            # It serves these itself, but Next.js leaves the copying to whoever deploys.
+            for name in ("public", ".next/static"):
+                source, target = os.path.join(self.app, name), os.path.join(standalone, name)
+                if os.path.isdir(source) and not os.path.lexists(target):
+                    shutil.copytree(source, target, symlinks=True)
+        elif not os.path.isdir(modules) and self._package().get("dependencies"):
+            raise self.runner.error(
+                f"build: {self.manager} made no node_modules, so that the release would lack its packages; "
+                f"set nodeLinker: node-modules in .yarnrc.yml, give the application a lock "
+                f"outside of the workspace, or set output: 'standalone' in next.config.js"
+            )
+        if not os.path.isdir(modules):
+            return
+        if self.params["node_prune"] and os.path.dirname(self.lock) == self.app:
+            self._run(self._argv("prune"))
+        for name in (*_NOTES, "node_modules/.cache"):
+            _remove(os.path.join(self.app, name))
+
+
+def _remove(path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    elif os.path.lexists(path):
+        os.unlink(path)
+
+
+def _listing(root: str) -> dict[str, tuple[int, ...]]:
+    """Return the names below a directory, without node_modules, each with what changes when it is written."""
+    listing: dict[str, tuple[int, ...]] = {}
+    pending = [""]
+    while pending:
+        parent = pending.pop()
+        with os.scandir(os.path.join(root, parent)) as entries:
+            for entry in entries:
+                name = os.path.join(parent, entry.name)
+                state = entry.stat(follow_symlinks=False)
+                if not stat.S_ISDIR(state.st_mode):
+                    listing[name] = (state.st_mode, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
+                elif entry.name != "node_modules":
+                    listing[name] = (state.st_mode,)
+                    pending.append(name)
+    return listing

@@ -1,0 +1,190 @@
+# Copyright: (c) 2026, the slipway.laravel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A git repository and its submodules: one commit resolved, and exported without a working copy.
+
+Private to this collection.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from urllib.parse import urlsplit
+
+from ansible_collections.slipway.laravel.plugins.module_utils._runner import BuildError, Runner, without_password
+
+_COMMIT = re.compile(r"[0-9a-fA-F]{7,40}")
+
+
+def ssh_command(key: str | None, known_hosts: str | None) -> str:
+    """Return the SSH command line for git: host keys are always checked, and nothing is asked."""
+    words = ["ssh", "-o BatchMode=yes", "-o StrictHostKeyChecking=yes", "-o ConnectTimeout=15"]
+    if key:
+        words.append(f"-i '{key}' -o IdentitiesOnly=yes")
+    if known_hosts:
+        words.append(f"-o UserKnownHostsFile='{known_hosts}'")
+    return " ".join(words)
+
+
+def submodule_address(parent: str, url: str) -> str:
+    """Return the address of a submodule, as git reads its ``url`` in a repository of the address ``parent``.
+
+    On the web server of the parent it gets the credentials of the parent; no other server ever sees them.
+    """
+    if url.startswith(("./", "../")):
+        base, separator = parent.rstrip("/"), "/"
+        while url.startswith(("./", "../")):
+            if url.startswith("../"):
+                # Of git@host:app.git the parent is what stands before the colon.
+                separator = "/" if "/" in base else ":"
+                base = base.rpartition(separator)[0]
+            url = url.partition("/")[2]
+        return base + separator + url
+    ours, theirs = urlsplit(parent), urlsplit(url)
+    credentials, at, server = ours.netloc.rpartition("@")
+    same = ours.scheme in ("http", "https") and ours.scheme == theirs.scheme and server == theirs.netloc
+    return theirs._replace(netloc=credentials + at + server).geturl() if same else url
+
+
+class Repository:
+    """A bare copy of a repository on this host."""
+
+    def __init__(self, runner: Runner, address: str, mirror: str) -> None:
+        self.runner = runner
+        self.address = address
+        self.mirror = mirror
+        self.shown = without_password(address)
+        # The address by environment: a command line is visible to every user of the host.
+        self._environment = {
+            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": "remote.origin.url",
+            "GIT_CONFIG_VALUE_0": address,
+        }
+
+    def git(self, step: str, *arguments: str) -> tuple[int, str, str]:
+        rc, out, err = self.runner.attempt(step, ["git", f"--git-dir={self.mirror}", *arguments], **self._environment)
+        return rc, out.strip(), err.strip()
+
+    def _unreachable(self, error: str) -> BuildError:
+        lines = [line for line in error.splitlines() if line.strip()]
+        # git adds general advice below the reason.
+        reason = next((line for line in lines if not line.startswith("Warning:")), "git said nothing")
+        return self.runner.error(
+            f"repository {self.shown} cannot be read from this host: {reason}; "
+            f"check release_repository, release_deploy_key and release_known_hosts"
+        )
+
+    def _unknown(self, version: str, tags: list[str]) -> BuildError:
+        hint = f"its newest tags are {', '.join(tags[:5])}" if tags else "it has no tags"
+        return self.runner.error(f"{version} is no tag, branch or commit of {self.shown}; {hint}")
+
+    def fetch(self) -> None:
+        """Bring the copy up to date: branches and tags."""
+        if not os.path.isdir(self.mirror):
+            self.runner.run("fetch", ["git", "init", "--quiet", "--bare", self.mirror])
+        refs = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
+        rc, dummy, err = self.git("fetch", "fetch", "--quiet", "--prune", "--no-write-fetch-head", "origin", *refs)
+        if rc != 0:
+            raise self._unreachable(err)
+
+    def resolve(self, version: str) -> str:
+        """Return the commit of a version from the copy."""
+        names = [f"refs/tags/{version}", f"refs/heads/{version}"]
+        if _COMMIT.fullmatch(version):
+            names.append(version)
+        for name in names:
+            rc, out, dummy = self.git(
+                "fetch", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"
+            )
+            if rc == 0:
+                return out
+        raise self._unknown(version, self.git("fetch", "tag", "--sort=-version:refname")[1].split())
+
+    def resolve_remote(self, version: str) -> str:
+        """Return the commit of a version by asking the repository, changing nothing (for check mode)."""
+        rc, out, err = self.runner.attempt("fetch", ["git", "ls-remote", "origin"], "/", **self._environment)
+        if rc != 0:
+            raise self._unreachable(err.strip())
+        refs = {name: commit for commit, name in (line.split("\t") for line in out.splitlines())}
+        for name in (f"refs/tags/{version}^{{}}", f"refs/tags/{version}", f"refs/heads/{version}"):
+            if name in refs:
+                return refs[name]
+        if _COMMIT.fullmatch(version):
+            return next((commit for commit in refs.values() if commit.startswith(version.lower())), version.lower())
+        tags = [name[len("refs/tags/") :] for name in reversed(list(refs)) if re.match(r"refs/tags/[^^]+$", name)]
+        raise self._unknown(version, tags)
+
+    def committed_at(self, commit: str) -> int:
+        return int(self.git("export", "show", "--no-patch", "--format=%ct", commit)[1])
+
+    def commits(self, since: str, commit: str) -> list[str]:
+        """Return the subjects of the commits after another one, newest first."""
+        if not since:
+            return []
+        rc, out, dummy = self.git("fetch", "log", "--max-count=50", "--format=%h %s", f"{since}..{commit}", "--")
+        return out.splitlines() if rc == 0 else []
+
+    def entries(self, commit: str) -> dict[str, str]:
+        """Return the names at the top of a commit, each with what git knows it by: mode, kind and hash."""
+        listing = self.runner.run("export", ["git", f"--git-dir={self.mirror}", "ls-tree", "-z", commit])
+        return {name: known for known, dummy, name in (line.partition("\t") for line in listing.split("\0") if line)}
+
+    def _submodules(self, commit: str) -> list[tuple[str, str]]:
+        """Return the path and the pinned commit of each submodule."""
+        listing = self.runner.run("export", ["git", f"--git-dir={self.mirror}", "ls-tree", "-r", "-z", commit])
+        entries = [line.partition("\t") for line in listing.split("\0") if line.startswith("160000 ")]
+        return [(path, known.split()[2]) for known, dummy, path in entries]
+
+    def export(self, commit: str, directory: str, submodules: bool) -> list[str]:
+        """Write the files of a commit into a directory that exists; return the submodules that were left out."""
+        archive = f"{directory}.tar"
+        self.runner.run("export", ["git", f"--git-dir={self.mirror}", "archive", f"--output={archive}", commit])
+        self.runner.run("export", ["tar", "-xf", archive, "-C", directory])
+        os.unlink(archive)
+        found = self._submodules(commit)
+        if not submodules or not found:
+            return [path for path, dummy in found]
+        addresses = self._addresses(commit)
+        for path, pinned in found:
+            if path not in addresses:
+                raise self.runner.error(
+                    f"build: {path} of {self.shown} is a submodule that .gitmodules lacks; add its path and url there"
+                )
+            address = submodule_address(self.address, addresses[path])
+            name = hashlib.sha256(without_password(address).encode()).hexdigest()[:16]
+            mirror = os.path.join(os.path.dirname(self.mirror), f"submodule-{name}.git")
+            submodule = Repository(self.runner, address, mirror)
+            submodule.obtain(pinned, path)
+            target = os.path.join(directory, path)
+            os.makedirs(target, exist_ok=True)
+            submodule.export(pinned, target, submodules)
+        return []
+
+    def _addresses(self, commit: str) -> dict[str, str]:
+        """Return the url of each path in .gitmodules."""
+        rc, out, dummy = self.git(
+            "export", "config", "--blob", f"{commit}:.gitmodules", "-z", "--get-regexp", r"^submodule\..*\.(path|url)$"
+        )
+        known: dict[str, dict[str, str]] = {}
+        for line in out.split("\0") if rc == 0 else []:
+            key, dummy, value = line.partition("\n")
+            name, dummy, what = key.rpartition(".")
+            known.setdefault(name, {})[what] = value
+        return {entry["path"]: entry["url"] for entry in known.values() if "path" in entry and "url" in entry}
+
+    def obtain(self, commit: str, path: str) -> None:
+        """Have the commit of the submodule at a path in the copy."""
+        if not os.path.isdir(self.mirror) or not self._has(commit):
+            self.fetch()
+            if not self._has(commit):
+                # On no branch: servers give a commit that is named, if they have it.
+                self.git("fetch", "fetch", "--quiet", "--no-write-fetch-head", "origin", commit)
+        if not self._has(commit):
+            raise self.runner.error(
+                f"build: submodule {path} is pinned to {commit}, which {self.shown} does not have; push it there"
+            )
+
+    def _has(self, commit: str) -> bool:
+        return self.git("fetch", "cat-file", "-e", f"{commit}^{{commit}}")[0] == 0

@@ -1,0 +1,89 @@
+# Copyright: (c) 2026, the slipway.laravel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Running the commands of a build, with their time and without their secrets.
+
+Private to this collection.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.slipway.laravel.plugins.module_utils._artisan import error_text
+
+if TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+
+class BuildError(Exception):
+    """The build cannot go on; the message says why, and ``details`` has what the command printed."""
+
+    def __init__(self, message: str, details: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.details = details
+
+
+def without_password(text: str) -> str:
+    """Return a text without what stands before the @ of web addresses in it: that is a password or a token."""
+    return re.sub(r"(https?://)[^/\s]*@", r"\1", text)
+
+
+class Runner:
+    """Runs commands with the environment of the build; ``steps`` has the seconds of each step."""
+
+    def __init__(self, module: AnsibleModule, environment: dict[str, str], secrets: list[str]) -> None:
+        self.module = module
+        self.environment = {"LC_ALL": "C.UTF-8", **environment}
+        self.steps: dict[str, float] = {}
+        # The longest first: one may be a part of another.
+        self._secrets = sorted(secrets, key=len, reverse=True)
+
+    def _shown(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return without_password(text)
+
+    def error(self, message: str, **details: Any) -> BuildError:
+        shown = {key: self._shown(value) if isinstance(value, str) else value for key, value in details.items()}
+        return BuildError(self._shown(message), shown)
+
+    def attempt(self, step: str, argv: list[str], cwd: str | None = None, **environment: str) -> tuple[int, str, str]:
+        """Run a command of a step, which may fail; its time counts for the step."""
+        started = time.monotonic()
+        try:
+            rc, out, err = self.module.run_command(
+                argv, cwd=cwd, environ_update={**self.environment, **environment}, handle_exceptions=False
+            )
+        except OSError as exc:
+            raise self.error(
+                f"build: {step} needs {argv[0]}, which cannot be run on this host ({exc}); install it there"
+            ) from exc
+        self.steps[step] = round(self.steps.get(step, 0) + time.monotonic() - started, 3)
+        return rc, out, err
+
+    def run(self, step: str, argv: list[str], cwd: str | None = None, **environment: str) -> str:
+        """Run a command of a step and return what it printed."""
+        rc, out, err = self.attempt(step, argv, cwd, **environment)
+        if rc != 0:
+            told = error_text(out, err)
+            raise self.error(
+                f"build: {step} failed, {os.path.basename(argv[0])} exited {rc}: {told}", rc=rc, stderr=err[-4000:]
+            )
+        return out
+
+    def read_json(self, path: str) -> dict[str, Any]:
+        """Return the JSON object of a file of the commit."""
+        name = os.path.basename(path)
+        try:
+            with open(path, encoding="utf-8") as handle:
+                content = json.load(handle)
+        except ValueError as exc:
+            raise self.error(f"build: {name} of the commit is not valid JSON ({exc}); correct it") from exc
+        if not isinstance(content, dict):
+            raise self.error(f"build: {name} of the commit does not hold a JSON object; correct it")
+        return content

@@ -1,0 +1,448 @@
+"""What a build uses again, and that the artifact is the same byte for byte whether it does or not."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+
+import pytest
+from ansible_collections.slipway.laravel.plugins.module_utils import _parts
+
+
+@pytest.fixture
+def build(run_module, home, repository):
+    root = home / "app"
+
+    def run(version="work", **args):
+        code, result = run_module(
+            "release_build", **{"root": str(root), "repository": repository, "version": version, **args}
+        )
+        assert code == 0, result["msg"]
+        # Where Ansible takes the test for a controller, warnings are printed.
+        run.warnings = json.dumps(result.get("warnings")) + " ".join(run_module.stderr.split())
+        return result
+
+    return run
+
+
+@pytest.fixture
+def commit(git, home):
+    """Commit files: commit({name: text or JSON})."""
+
+    def run(files):
+        for name, text in files.items():
+            path = home / "origin" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text if isinstance(text, str) else json.dumps(text))
+        git("add", "--all")
+        git("commit", "--quiet", "--message", "More work")
+
+    return run
+
+
+def calls(home):
+    text = (home / "calls").read_text()
+    (home / "calls").write_text("")
+    return text
+
+
+def names(result):
+    with tarfile.open(result["artifact"]) as archive:
+        return archive.getnames()
+
+
+def text(result, name):
+    with tarfile.open(result["artifact"]) as archive:
+        return archive.extractfile(f"./{name}").read().decode()
+
+
+def test_php_that_changes_leaves_packages_and_assets_as_they_are(build, commit, home):
+    first = build()
+    assert (first["reused"], calls(home).count("install")) == ([], 1)
+    commit({"app/Models/Shop.php": "<?php // new"})
+    result = build(force=True)
+    assert result["reused"] == ["assets", "vendor"]
+    called = calls(home)
+    assert "composer dump-autoload --no-dev --optimize" in called
+    assert "composer install" not in called
+    assert "npm ci" not in called
+    assert "npm run" not in called
+    # The application's classes are others, so the autoloader is made anew.
+    assert "Models" in text(result, "vendor/autoload.php")
+    for part in ("vendor", "assets"):
+        assert result["parts"][part] == {**first["parts"][part], "reused": True}
+    assert build(reuse=False)["sha256"] == result["sha256"] != first["sha256"]
+    assert "composer install" in calls(home)
+
+
+def test_without_reuse_nothing_is_kept(build, home):
+    result = build(reuse=False)
+    assert (result["reused"], result["parts"]) == ([], {})
+    assert not (home / "app/.slipway/cache").exists()
+
+
+@pytest.mark.parametrize(
+    "files, reused",
+    [
+        ({"composer.lock": {"packages": []}}, []),
+        ({"composer.json": {"name": "acme/shop"}}, []),
+        ({"resources/app.js": "changed"}, ["node_modules", "vendor"]),
+        ({"vite.config.js": "changed"}, ["node_modules", "vendor"]),
+        ({"public/logo.svg": "changed"}, ["node_modules", "vendor"]),
+        ({"package-lock.json": {"packages": {}}}, ["vendor"]),
+        ({".npmrc": "engine-strict=true"}, ["vendor"]),
+    ],
+)
+def test_what_was_made_from_other_inputs_is_made_anew(build, commit, files, reused):
+    build()
+    commit(files)
+    result = build()
+    # The front end may read packages of Composer.
+    assert result["reused"] == (reused or ["node_modules"])
+    assert result["sha256"] == build(reuse=False)["sha256"]
+
+
+@pytest.mark.parametrize(
+    "name, reused", [("NODE_ENV", ["vendor"]), ("VITE_PUSHER_APP_KEY", ["vendor"]), ("X_TOKEN", 3)]
+)
+def test_variables_are_inputs_unless_they_are_secret(build, name, reused):
+    build(environment={name: "one"})
+    assert build(environment={name: "two"})["reused"] == (["assets", "vendor"] if reused == 3 else reused)
+
+
+@pytest.mark.parametrize("program, part", [("composer", "vendor"), ("node", "node_modules"), ("npm", "node_modules")])
+def test_other_versions_of_the_programs_are_other_inputs(build, home, program, part):
+    before = build()["parts"][part]["inputs"]
+    path = home / "bin" / program
+    path.write_text(path.read_text().replace("8.4.1", "8.4.2").replace("v20", "v22").replace("10.2.3", "10.3.0"))
+    result = build()
+    assert part not in result["reused"]
+    assert result["parts"][part]["inputs"] != before
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Write files into a directory and return it: tree({name: text or JSON})."""
+
+    def run(files):
+        for name, content in files.items():
+            path = tmp_path / "tree" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content if isinstance(content, str) else json.dumps(content))
+        return str(tmp_path / "tree")
+
+    return run
+
+
+def test_why_a_part_is_made_anew(build, commit):
+    scripts = {"build": "x", "postinstall": "patch-package"}
+    commit({"composer.json": {"config": {"vendor-dir": "lib"}}, "package.json": {"scripts": scripts}})
+    build()
+    result = build()
+    assert result["reused"] == []
+    assert result["phases"][0]["parts"] == {
+        "vendor": {"reused": False, "reason": "composer.json sets vendor-dir"},
+        "node_modules": {"reused": False, "reason": "package.json has the script postinstall"},
+        "assets": {"reused": False, "reason": "its packages are installed anew"},
+    }
+
+
+@pytest.mark.parametrize(
+    "manifest, package, reason",
+    [
+        ({"scripts": {"post-install-cmd": "x"}}, None, "composer.json has the script post-install-cmd"),
+        ({"config": {"vendor-dir": "lib"}}, None, "composer.json sets vendor-dir"),
+        ({"config": {"bin-dir": "bin"}}, None, "composer.json sets bin-dir"),
+        ({}, {"name": "a/b", "type": "composer-plugin"}, "a/b is a plugin of Composer"),
+        (
+            {"config": {"allow-plugins": True}},
+            {"name": "a/b", "type": "composer-plugin"},
+            "a/b is a plugin of Composer",
+        ),
+        ({}, {"name": "a/b", "dist": {"type": "path", "reference": "1"}}, "a/b comes from a path"),
+        ({}, {"name": "a/b", "dist": {"type": "zip"}}, "composer.lock pins no reference of a/b"),
+    ],
+)
+def test_packages_of_composer_that_are_not_certain(tree, manifest, package, reason):
+    app = tree({"composer.json": manifest, "composer.lock": {"packages": [package] if package else []}})
+    with pytest.raises(_parts.Unproven, match=reason):
+        _parts.vendor_inputs(app, {})
+
+
+@pytest.mark.parametrize(
+    "manifest, package",
+    [
+        ({"scripts": {"post-autoload-dump": "x", "post-update-cmd": "x", "dev": "x"}}, {"type": "metapackage"}),
+        ({}, {"name": "php-http/discovery", "type": "composer-plugin", "dist": {"reference": "1"}}),
+        (
+            {"config": {"allow-plugins": {"a/b": False}}},
+            {"name": "a/b", "type": "composer-plugin", "source": {"reference": "1"}},
+        ),
+    ],
+)
+def test_packages_of_composer_that_are_certain(tree, manifest, package):
+    app = tree({"composer.json": manifest, "composer.lock": {"packages": [package]}})
+    inputs = _parts.vendor_inputs(app, {"COMPOSER_ROOT_VERSION": "1.0", "HOME": "/root"})
+    assert inputs["environment"] == {"COMPOSER_ROOT_VERSION": "1.0"}
+
+
+@pytest.mark.parametrize(
+    "files, reason",
+    [
+        ({"package.json": {"scripts": {"postinstall": "x"}}}, "package.json has the script postinstall"),
+        ({"package.json": {"workspaces": ["packages/*"]}}, "the package has workspaces"),
+        ({"pnpm-workspace.yaml": "packages:\n  - ui\n"}, "the package has workspaces"),
+        ({"binding.gyp": "{}"}, "binding.gyp is compiled"),
+        (
+            {"package.json": {"dependencies": {"ui": "file:../ui"}}},
+            "package.json names packages that come from the tree",
+        ),
+        (
+            {"package.json": {"pnpm": {"patchedDependencies": {}}}},
+            "package.json names packages that come from the tree",
+        ),
+        ({"package-lock.json": {"packages": {"ui": {"link": True}}}}, "package-lock.json names packages that come"),
+    ],
+)
+def test_packages_of_node_that_are_not_certain(tree, files, reason):
+    app = tree({"package.json": {}, "package-lock.json": {}, **files})
+    with pytest.raises(_parts.Unproven, match=reason):
+        _parts.modules_inputs(app, "package-lock.json", {})
+
+
+@pytest.mark.parametrize(
+    "line, from_the_tree",
+    [
+        ('"shop@workspace:."', False),
+        ('"ui@workspace:packages/ui"', True),
+        ('"typescript@patch:typescript@npm%3A^5#optional!builtin<compat/typescript>"', False),
+        ('"left@patch:left@npm%3A1#~/.yarn/patches/left.patch"', True),
+        ("ui@file:../ui:", True),
+        ("      version: link:../ui", True),
+        ('"resolved": "https://packages.example.com/a.tgz"', False),
+    ],
+)
+def test_lines_of_locks(tree, line, from_the_tree):
+    app = tree({"package.json": {}, "yarn.lock": line})
+    with pytest.raises(_parts.Unproven) if from_the_tree else contextlib.nullcontext():
+        _parts.modules_inputs(app, "yarn.lock", {})
+
+
+VITE = "vite.config.js"
+
+
+@pytest.mark.parametrize(
+    "files, reads_php",
+    [
+        ({"package-lock.json": '{"packages": {"node_modules/@tailwindcss/oxide": {}}}'}, True),
+        ({"package.json": {"scripts": {"build": "php artisan ziggy:generate && vite build"}}}, True),
+        ({"package.json": {"devDependencies": {"@laravel/vite-plugin-wayfinder": "1"}}}, True),
+        ({"package.json": {"devDependencies": {"laravel-vite-plugin": "1", "@laravel/echo-vue": "2"}}}, False),
+        ({"package.json": {"scripts": {"build": "node build.mjs app/"}}}, True),
+        ({VITE: "refresh: ['app/**']"}, True),
+        ({VITE: "input: '/app/x.js'"}, True),
+        ({VITE: "// app/Assets.php reads the manifest"}, False),
+        ({VITE: "content: ['./**/*.php']"}, True),
+        ({VITE: "content: ['*.php']"}, True),
+        ({VITE: "exec('php x')"}, True),
+        ({VITE: "input: ['resources/js/app.js', 'resources/css/app.css'], name: 'tests.js'"}, False),
+        ({VITE: "content: ['./resources/**/*.blade.php', './storage/framework/views/*.php']"}, False),
+        ({"resources/js/ssr.ts": "import x from '../../config/x.json'"}, True),
+        ({"resources/css/app.css": "@source '../app/View/';"}, True),
+        ({"resources/js/deep/a.vue": "import x from './config/x'"}, False),
+    ],
+)
+def test_php_is_an_input_of_the_assets_only_where_something_reads_it(tree, files, reads_php):
+    app = tree({"package.json": {}, "package-lock.json": {}, **files})
+    entries = dict.fromkeys((*os.listdir(app), "app", "artisan", "composer.lock", "lang"), "known")
+    kept = _parts.without_php(app, entries, "package-lock.json")
+    assert {"composer.lock", "lang", "package.json"} <= kept.keys()
+    assert ("app" in kept, "artisan" in kept) == (reads_php, reads_php)
+
+
+def test_php_that_something_reads_is_an_input(build, commit):
+    commit({VITE: "refresh: ['app/**']"})
+    build()
+    commit({"app/Models/Shop.php": "<?php // new"})
+    assert build()["reused"] == ["node_modules", "vendor"]
+
+
+def test_what_the_build_removes_is_not_kept(build, commit, home):
+    commit({"public/build/old.js": "old"})
+    npm = home / "bin/npm"
+    npm.write_text(npm.read_text().replace("run)", "run) rm public/build/old.js;"))
+    build()
+    result = build()
+    assert "assets" not in result["reused"]
+    assert result["parts"]["assets"]["reason"] == "build removes files of the commit"
+
+
+def test_what_the_build_writes_over_and_empty_directories_are_kept(build, commit, home):
+    commit({"public/build/old.js": "old"})
+    npm = home / "bin/npm"
+    npm.write_text(
+        npm.read_text().replace("run)", "run) mkdir -p public/empty public/build; echo new > public/build/old.js;")
+    )
+    first = build()
+    second = build()
+    assert "assets" in second["reused"]
+    assert (second["sha256"], text(second, "public/build/old.js")) == (first["sha256"], "new\n")
+    assert "./public/empty" in names(second)
+
+
+def test_another_script_makes_other_assets(build, commit):
+    commit({"package.json": {"scripts": {"build": "x", "staging": "y"}}})
+    build()
+    assert build(npm_script="staging")["reused"] == ["node_modules", "vendor"]
+
+
+def test_damaged_part_is_made_anew(build, home):
+    first = build()
+    for path in (home / "app/.slipway/cache").glob("vendor-*"):
+        path.write_bytes(path.read_bytes() + b"x")
+    result = build()
+    assert result["reused"] == ["assets"]
+    assert "is damaged" in build.warnings
+    assert result["sha256"] == first["sha256"]
+    assert build()["reused"] == ["assets", "vendor"]
+
+
+def test_parts_that_cannot_be_kept_do_not_stop_the_build(build, home):
+    tar = shutil.which("tar")
+    (home / "bin/tar").write_text(f'#!/bin/sh\ncase "$*" in *--null*) echo full >&2; exit 2 ;; esac\nexec {tar} "$@"\n')
+    (home / "bin/tar").chmod(0o755)
+    build()
+    for part in ("vendor", "node_modules", "assets"):
+        assert f"{part} cannot be kept for the next build: full" in build.warnings
+    assert build()["reused"] == []
+
+
+def test_the_parts_used_last_are_kept(build, commit, home):
+    cache = home / "app/.slipway/cache"
+    build()
+    (first,) = cache.glob("vendor-*")
+    for number in range(3):
+        os.utime(first, (number, number))
+        commit({"composer.lock": {"packages": [], "number": number}})
+        build()
+        if number == 1:
+            # Used again, it is the newest.
+            build("v1.1.0")
+            assert first.stat().st_mtime > 1000
+    assert len(list(cache.glob("vendor-*"))) == 3
+    assert not first.exists()
+    assert len(list(cache.glob("node_modules-*"))) == 1
+    assert cache.stat().st_mode & 0o777 == 0o700
+
+
+# Compressed copies
+
+
+@pytest.fixture
+def big(commit, home):
+    """A front end that makes a text of 1 KiB, one that is smaller, an image, and one that has its copy."""
+    commit({"public/committed.js": "x" * 2000, "resources/app.js": "x" * 1024})
+    npm = (home / "bin/npm").read_text()
+    made = "mkdir -p ../../bootstrap/ssr; cp app-*.js ../../bootstrap/ssr/ssr.js; "
+    made += "echo small > s.js; cp app-*.js image.png; cp app-*.js given.css; echo given > given.css.gz"
+    (home / "bin/npm").write_text(f"{npm}\n[ $1 != run ] || (cd public/build; {made})\n")
+    (home / "bin/brotli").write_text('#!/bin/sh\nshift 4\nfor name in "$@"; do echo brotli > "$name.br"; done\n')
+    (home / "bin/brotli").chmod(0o755)
+
+
+def test_built_texts_have_compressed_copies(build, big):
+    first = build()
+    compressed = sorted(name.replace("./public/build/", "") for name in names(first) if name.endswith((".gz", ".br")))
+    assert [name.partition("-")[0] + name[-6:] for name in compressed if name.startswith("app")] == [
+        "app.js.br",
+        "app.js.gz",
+    ]
+    assert [name for name in compressed if not name.startswith("app")] == ["given.css.br", "given.css.gz"]
+    assert text(first, "public/build/given.css.gz") == "given\n"
+    second = build()
+    assert "assets" in second["reused"]
+    assert first["sha256"] == second["sha256"] == build(reuse=False)["sha256"]
+
+
+def test_compressed_copies_without_brotli(build, big, monkeypatch):
+    real = shutil.which
+    monkeypatch.setattr(shutil, "which", lambda name, path=None: None if name == "brotli" else real(name, path=path))
+    assert [name for name in names(build()) if name.endswith(".br")] == []
+
+
+def test_no_compressed_copies(build, big):
+    build()
+    result = build(precompress=False)
+    assert [name for name in names(result) if name.endswith((".gz", ".br"))] == ["./public/build/given.css.gz"]
+    assert result["reused"] == ["node_modules", "vendor"]
+
+
+# With the real programs
+
+
+@pytest.mark.skipif(not (shutil.which("composer") and shutil.which("php")), reason="needs Composer and PHP")
+def test_real_composer(build, commit, home):
+    package = home / "package/src"
+    package.mkdir(parents=True)
+    (package / "Thing.php").write_text("<?php namespace Acme; class Thing {}\n")
+    subprocess.run(["tar", "-cf", home / "thing.tar", "-C", home, "package"], check=True)
+    thing = {
+        "name": "acme/thing",
+        "version": "1.0.0",
+        "type": "library",
+        "require": {"php": ">=7.4", "ext-json": "*"},
+        "autoload": {"psr-4": {"Acme\\": "src/"}},
+        "dist": {"type": "tar", "url": f"file://{home}/thing.tar", "reference": "1"},
+    }
+    manifest = {
+        "name": "acme/shop",
+        "require": {"acme/thing": "1.0.0"},
+        "autoload": {"psr-4": {"App\\": "app/"}},
+        "repositories": [{"type": "package", "package": thing}, {"packagist.org": False}],
+    }
+    (home / "bin/composer").unlink()
+    (home / "bin/php").unlink()
+    origin = home / "origin"
+    (origin / "composer.json").write_text(json.dumps(manifest))
+    (origin / "composer.lock").unlink()
+    environment = {"COMPOSER_ALLOW_SUPERUSER": "1", "COMPOSER_HOME": str(home / "composer"), "HOME": str(home)}
+    subprocess.run(
+        ["composer", "update", "--no-install", "--no-interaction", "--quiet"],
+        cwd=origin,
+        env={**os.environ, **environment},
+        check=True,
+    )
+    commit({"app/One.php": "<?php namespace App; class One {}\n"})
+    first = build(environment=environment)
+    assert build(environment=environment, reuse=False)["sha256"] == first["sha256"]
+    commit({"app/Two.php": "<?php namespace App; class Two {}\n"})
+    second = build(environment=environment)
+    assert "vendor" in second["reused"]
+    assert "'App\\\\Two' => $baseDir" in text(second, "vendor/composer/autoload_classmap.php")
+    assert build(environment=environment, reuse=False)["sha256"] == second["sha256"]
+    assert second["requires"]["php"] == ">=7.4.0"
+    assert second["requires"]["extensions"] == ["json"]
+
+
+@pytest.mark.skipif(not (shutil.which("npm") and shutil.which("node")), reason="needs npm and Node")
+def test_real_npm(build, commit, home):
+    (home / "bin/npm").unlink()
+    (home / "bin/node").unlink()
+    package = {"name": "shop", "scripts": {"build": "node build.cjs"}}
+    lock = {"name": "shop", "lockfileVersion": 3, "requires": True, "packages": {"": {"name": "shop"}}}
+    script = """
+        const fs = require('fs');
+        fs.mkdirSync('public/build', {recursive: true});
+        fs.writeFileSync('public/build/app.js', 'x'.repeat(2000));
+    """
+    commit({"package.json": package, "package-lock.json": lock, "build.cjs": script})
+    environment = {"HOME": str(home)}
+    first, second = build(environment=environment), build(environment=environment)
+    assert "assets" in second["reused"]
+    assert "./public/build/app.js.gz" in names(second)
+    assert "./node_modules" not in names(second)
+    assert first["sha256"] == second["sha256"] == build(environment=environment, reuse=False)["sha256"]
