@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the slipway.laravel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Questions to the outside of a release: its services, PHP-FPM, the web server and the worker processes.
+"""Questions to the outside of a release: its services, PHP-FPM and the web server.
 
 Private to this collection. Every function returns evidence, or a sentence that says what is wrong; none changes
 anything.
@@ -9,38 +9,29 @@ anything.
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import re
 import socket
-import ssl
 import urllib.parse
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.slipway.laravel.plugins.module_utils import _fastcgi
+from ansible_collections.slipway.laravel.plugins.module_utils import _dotenv, _endpoint, _fastcgi
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
-# The commands of long-running artisan processes: they hold the code of the release that they were started in.
-WORKER_COMMANDS = (
-    "horizon",
-    "horizon:supervisor",
-    "horizon:work",
-    "octane:start",
-    "pulse:check",
-    "pulse:work",
-    "queue:listen",
-    "queue:work",
-    "reverb:start",
-    "schedule:work",
-)
+# Requests under way at once when a web server is asked as often as PHP-FPM has processes.
+_AT_ONCE = 32
+
+# Seconds that a service has for each answer.
+PATIENCE = 4
 
 # Connects as the application would. Its parameters come by standard input: a command line is visible to every user.
 _DATABASE_PHP = r"""
 $p = json_decode(stream_get_contents(STDIN), true);
-$options = [PDO::ATTR_TIMEOUT => 5, PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION];
+$options = [PDO::ATTR_TIMEOUT => 4, PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION];
 try {
     $pdo = new PDO($p['dsn'], $p['username'], $p['password'], $options);
     $pdo->query('select 1');
@@ -50,48 +41,17 @@ try {
 }
 """
 
-# What phpdotenv knows after a backslash, besides the character itself.
-_ESCAPED = {"f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
-_NESTED = r"\$\{(?P<name>[A-Za-z0-9_.]+)\}"
-_LINE = re.compile(r"""^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.]*)\s*=\s*(.*?)\s*$""")
+parse_dotenv = _dotenv.parse_dotenv
 
 
-def parse_dotenv(text: str) -> dict[str, str]:
-    """Return the values of an ``.env`` file as Laravel reads them, without multi-line values.
-
-    Single quotes keep everything, double quotes know backslashes, elsewhere a ``#`` begins a comment, and ``${NAME}``
-    stands for an earlier value.
-    """
-    values: dict[str, str] = {}
-
-    def replace(found: re.Match[str]) -> str:
-        if found["name"]:
-            return values.get(found["name"], found[0])
-        return _ESCAPED.get(found["escaped"], found["escaped"])
-
-    for line in text.splitlines():
-        match = _LINE.match(line)
-        if not match:
-            continue
-        name, raw = match.groups()
-        quoted = re.match(r'"((?:[^"\\]|\\.)*)"', raw)
-        if raw.startswith("'"):
-            values[name] = raw[1:].partition("'")[0]
-        elif quoted:
-            # In one go: a dollar that was escaped begins no name.
-            values[name] = re.sub(r"\\(?P<escaped>.)|" + _NESTED, replace, quoted[1])
-        else:
-            values[name] = re.sub(_NESTED, replace, raw.partition("#")[0].rstrip())
-    return values
-
-
-def _null(value: str | None) -> str | None:
+def given(value: str | None) -> str | None:
+    """Return a value of an ``.env``, None when it stands for nothing."""
     return None if value in (None, "", "null", "(null)") else value
 
 
 def _with_database_url(env: dict[str, str]) -> dict[str, str]:
     """Return an ``.env`` with the parts of DB_URL (Laravel 11) or DATABASE_URL in place of DB_HOST and the like."""
-    text = _null(env.get("DB_URL")) or _null(env.get("DATABASE_URL"))
+    text = given(env.get("DB_URL")) or given(env.get("DATABASE_URL"))
     if not text:
         return env
     url = urllib.parse.urlsplit(text)
@@ -129,7 +89,7 @@ def database_problem(module: AnsibleModule, php: str, env: dict[str, str], envir
         host, port = env.get("DB_HOST", "127.0.0.1"), env.get("DB_PORT") or port
         dsn = f"{kind}:host={host};port={port};dbname={name}"
         where = f"{env.get('DB_USERNAME', '')}@{host}:{port}/{name}"
-        if kind == "mysql" and _null(env.get("DB_SOCKET")):
+        if kind == "mysql" and given(env.get("DB_SOCKET")):
             dsn = f"mysql:unix_socket={env['DB_SOCKET']};dbname={name}"
             where = f"{env.get('DB_USERNAME', '')}@{env['DB_SOCKET']}/{name}"
     else:
@@ -145,23 +105,37 @@ def database_problem(module: AnsibleModule, php: str, env: dict[str, str], envir
     return f"the database {where} of .env cannot be used: {told}; start it, or correct DB_* in .env"
 
 
-def _redis_connect(host: str, port: str, tls: bool) -> socket.socket:
+def connect(host: str, port: str, tls: bool = False) -> socket.socket:
+    """Connect to a service, by a path to its unix socket.
+
+    :raises OSError: it does not answer
+    """
     if host.startswith("/"):
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.settimeout(5)
+        sock.settimeout(PATIENCE)
         sock.connect(host)
         return sock
-    # A port that is no number is looked up as the name of a service, and then it is an OSError like the others.
-    sock = socket.create_connection((host, port), 5)
-    return ssl.create_default_context().wrap_socket(sock, server_hostname=host) if tls else sock
+    try:
+        # A port that is no number is looked up as the name of a service, and then it is an OSError like the others.
+        sock = socket.create_connection((host, port), PATIENCE)
+        return _endpoint.tls_context(True).wrap_socket(sock, server_hostname=host) if tls else sock
+    except UnicodeError as exc:
+        raise OSError(f"{host!r} cannot be a name") from exc
 
 
 def redis_problem(env: dict[str, str]) -> str | None:
     """Say PING to the Redis of an ``.env`` with its credentials, when a part of the application uses Redis."""
-    users = ("QUEUE_CONNECTION", "CACHE_STORE", "CACHE_DRIVER", "SESSION_DRIVER", "BROADCAST_CONNECTION")
+    users = (
+        "QUEUE_CONNECTION",
+        "CACHE_STORE",
+        "CACHE_DRIVER",
+        "SESSION_DRIVER",
+        "BROADCAST_CONNECTION",
+        "BROADCAST_DRIVER",
+    )
     if "redis" not in [env.get(name) for name in users]:
         return None
-    if _null(env.get("REDIS_URL")):
+    if given(env.get("REDIS_URL")):
         url = urllib.parse.urlsplit(env["REDIS_URL"])
         user, password = (urllib.parse.unquote(part) if part else None for part in (url.username, url.password))
         # Not url.port, which raises for a port that is no number.
@@ -169,7 +143,7 @@ def redis_problem(env: dict[str, str]) -> str | None:
         host = url.hostname or "127.0.0.1"
         tls = url.scheme in ("rediss", "tls")
     else:
-        user, password = _null(env.get("REDIS_USERNAME")), _null(env.get("REDIS_PASSWORD"))
+        user, password = given(env.get("REDIS_USERNAME")), given(env.get("REDIS_PASSWORD"))
         host, port = env.get("REDIS_HOST") or "127.0.0.1", env.get("REDIS_PORT") or "6379"
         tls = host.startswith("tls://")
         host = host if host.startswith("/") else host.rpartition("//")[2]
@@ -182,7 +156,7 @@ def redis_problem(env: dict[str, str]) -> str | None:
         message += b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
     where, remedy = host if host.startswith("/") else f"{host}:{port}", "start it, or correct REDIS_* in .env"
     try:
-        with _redis_connect(host, port, tls) as sock:
+        with connect(host, port, tls) as sock:
             sock.sendall(message)
             stream = sock.makefile("rb")
             answers = [stream.readline().decode("utf-8", "replace").strip() for command in commands]
@@ -200,10 +174,11 @@ def _plain(html: str) -> str:
     return " ".join(text.split())
 
 
-def fpm_problem(address: str, release: str, uri: str, host: str) -> str | None:
+def fpm_problem(address: str, release: str, uri: str, host: str, cookie: str = "") -> str | None:
     """Let PHP-FPM answer the health request from a release directory, live or not."""
     try:
-        response = _fastcgi.get(address, os.path.join(release, "public", "index.php"), uri, host, timeout=30)
+        script = os.path.join(release, "public", "index.php")
+        response = _fastcgi.get(address, script, uri, host, timeout=30, cookie=cookie)
     except _fastcgi.FastCGIError as exc:
         return str(exc)
     if not 200 <= response.status < 300:
@@ -212,104 +187,98 @@ def fpm_problem(address: str, release: str, uri: str, host: str) -> str | None:
     return None
 
 
-class NamedHTTPSConnection(http.client.HTTPSConnection):
-    """TLS to an address, asking for and checking the certificate of a name."""
-
-    def __init__(self, address: str, port: int | None, server_name: str, timeout: float, tls: ssl.SSLContext) -> None:
-        super().__init__(address, port, timeout=timeout, context=tls)
-        self.server_name, self.tls = server_name, tls
-
-    def connect(self) -> None:
-        http.client.HTTPConnection.connect(self)
-        self.sock = self.tls.wrap_socket(self.sock, server_hostname=self.server_name)
-
-
-def http_get(url: str, host: str, timeout: float, verify: bool) -> tuple[int, dict[str, str], str]:
-    """GET an address with another Host header, following nothing.
-
-    :raises OSError: no answer
-    """
-    parts = urllib.parse.urlsplit(url)
-    name = parts.hostname or ""
-    if parts.scheme == "https":
-        context = ssl.create_default_context()
-        if not verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        server_name = host.split(":", maxsplit=1)[0] or name
-        connection: http.client.HTTPConnection = NamedHTTPSConnection(name, parts.port, server_name, timeout, context)
-    else:
-        connection = http.client.HTTPConnection(name, parts.port, timeout=timeout)
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    try:
-        connection.request("GET", path, headers={"Host": host or parts.netloc, "User-Agent": "slipway"})
-        response = connection.getresponse()
-        body = response.read(65536).decode("utf-8", "replace")
-        return response.status, {key.lower(): value for key, value in response.getheaders()}, body
-    except http.client.HTTPException as exc:
-        raise OSError(f"{type(exc).__name__} {exc}".strip()) from exc
-    finally:
-        connection.close()
-
-
-def http_problem(url: str, host: str, release: str, verify: bool = True) -> str | None:
-    """Ask the web server for the health page; where it names the release in ``X-Release-Id``, that must be ours.
+def _ask(
+    url: str, host: str, statuses: list[int] | range, verify: bool, timeout: float, cookie: str
+) -> tuple[str, _endpoint.Exchange]:
+    """GET an address under a name; return the address that answered and its answer.
 
     When it sends HTTP to HTTPS under the same name, the same address is asked again by TLS.
     """
-    try:
-        status, headers, body = http_get(url, host, 10, verify)
-        parts, to = urllib.parse.urlsplit(url), urllib.parse.urlsplit(headers.get("location", ""))
-        if (parts.scheme, to.scheme, to.hostname) == ("http", "https", host) and status in (301, 302, 307, 308):
-            address = parts.hostname if ":" not in (parts.hostname or "") else f"[{parts.hostname}]"
-            url = to._replace(netloc=f"{address}:{to.port or 443}").geturl()
-            status, headers, body = http_get(url, host, 10, verify)
-    except OSError as exc:
-        return f"{url} does not answer: {exc}"
-    served = headers.get("x-release-id")
-    if served is not None and served != release:
-        return f"{url} is served by release {served}, not by {release}"
-    if not 200 <= status < 300:
-        where = f" to {headers['location']}" if "location" in headers else ""
-        return f"{url} answered {status}{where}: {_plain(body)[:200] or 'an empty page'}"
-    return None
+    headers = {"Cookie": cookie} if cookie else {}
+    answer = _endpoint.Exchange(_endpoint.Target(url, host), timeout=timeout).run(headers=headers, verify=verify)
+    to = urllib.parse.urlsplit(answer.header("location"))
+    elsewhere = answer.status in _endpoint.REDIRECTS and answer.status not in statuses
+    if elsewhere and (answer.target.scheme, to.scheme, to.hostname) == ("http", "https", host):
+        url = to._replace(netloc=_endpoint.join_host(answer.target.name, to.port or 443)).geturl()
+        answer = _endpoint.Exchange(_endpoint.Target(url, host), timeout=timeout).run(headers=headers, verify=verify)
+    return url, answer
 
 
-def workers(root: str) -> list[dict[str, Any]]:
-    """Return the long-running artisan processes below a root: pid, command, and the release they were started in.
+def http_answer(url: str, host: str, verify: bool = True, cookie: str = "") -> tuple[str, int, dict[str, str], str]:
+    """GET an address under a name; return the address that answered, status, headers and body.
 
-    Only processes whose working directory this user may see are found: those of the application's own user, or all for
-    root.
+    :raises OSError: no answer
     """
-    releases = os.path.join(os.path.realpath(root), "releases") + os.sep
-    found = []
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
-        try:
-            where = os.readlink(f"/proc/{name}/cwd")
-            with open(f"/proc/{name}/cmdline", "rb") as handle:
-                words = handle.read().decode("utf-8", "replace").split("\0")
-        except OSError:
-            continue  # It ended, or belongs to somebody else.
-        pairs = zip(words, words[1:])
-        command = next((b for a, b in pairs if os.path.basename(a) == "artisan" and b in WORKER_COMMANDS), None)
-        if command and where.startswith(releases):
-            # A removed directory is shown as "<path> (deleted)".
-            release = where[len(releases) :].split(os.sep)[0].replace(" (deleted)", "")
-            found.append({"pid": int(name), "command": command, "release": release})
-    return found
+    try:
+        url, answer = _ask(url, host, range(200, 300), verify, 10, cookie)
+    except ValueError as exc:
+        raise OSError(str(exc)) from exc
+    if answer.error:
+        raise OSError(answer.error)
+    return url, answer.status, dict(answer.headers), answer.text
 
 
-def releases_in_use(root: str) -> set[str]:
-    """Return the releases in which any visible process has its working directory."""
-    releases = os.path.join(os.path.realpath(root), "releases") + os.sep
-    used = set()
-    for name in os.listdir("/proc"):
+def http_check(
+    url: str, host: str, expected: dict[str, Any], verify: bool = True, timeout: float = 10, cookie: str = ""
+) -> tuple[str, dict[str, Any]]:
+    """Ask the web server for a page; return what is wrong with the answer, '' for nothing, and what was measured.
+
+    When it sends HTTP to HTTPS under the same name, the same address is asked again by TLS.
+
+    :param host: the name that it is asked for
+    :param expected: ``status``, a list, otherwise 200 to 299; ``contains``; ``max_ms``; and ``release``, which must be
+        that of the header ``X-Release-Id``, where there is one
+    """
+    statuses = expected.get("status") or range(200, 300)
+    try:
+        url, answer = _ask(url, host, statuses, verify, timeout, cookie)
+    except ValueError as exc:
+        return f"{_endpoint.shown(url)} cannot be asked: {exc}", {"url": _endpoint.shown(url), "status": 0, "ms": 0}
+    where = _endpoint.shown(url)
+    evidence = {"url": where, "status": answer.status, "ms": answer.milliseconds["total"]}
+    return _http_problem(where, answer, statuses, expected), evidence
+
+
+def _http_problem(where: str, answer: _endpoint.Exchange, statuses: list[int] | range, expected: dict[str, Any]) -> str:
+    if answer.error:
+        return f"{where} does not answer: {answer.error}"
+    served, release = answer.header("x-release-id"), expected.get("release")
+    if served and release and served != release:
+        return f"{where} is served by release {served}, not by {release}"
+    if answer.status not in statuses:
+        to = f" to {_endpoint.shown(answer.header('location'))}" if answer.header("location") else ""
+        wanted = f", not {' or '.join(str(status) for status in statuses)}" if expected.get("status") else ""
+        return f"{where} answered {answer.status}{to}{wanted}: {_plain(answer.text)[:200] or 'an empty page'}"
+    if expected.get("contains") and expected["contains"] not in answer.text:
+        return f"{where} does not contain {expected['contains']!r}: {_plain(answer.text)[:200] or 'an empty page'}"
+    if expected.get("max_ms") and answer.milliseconds["total"] > expected["max_ms"]:
+        return f"{where} took {answer.milliseconds['total']:.0f} ms, {expected['max_ms']} ms are allowed"
+    return ""
+
+
+def http_problem(url: str, host: str, release: str, verify: bool = True, cookie: str = "") -> str | None:
+    """Ask the web server for the health page; where it names the release in ``X-Release-Id``, that must be ours."""
+    return http_check(url, host, {"release": release}, verify, cookie=cookie)[0] or None
+
+
+def http_burst(
+    url: str, host: str, release: str, count: int, verify: bool = True, cookie: str = ""
+) -> tuple[int, str | None]:
+    """Ask the web server several times at once; return how many answers named the release, and what is wrong.
+
+    A limit of requests that this meets (429) is no fault of the release.
+    """
+
+    def ask(dummy: int) -> tuple[int, str | None]:
         try:
-            where = os.readlink(f"/proc/{name}/cwd") if name.isdigit() else ""
-        except OSError:
-            continue
-        if where.startswith(releases):
-            used.add(where[len(releases) :].split(os.sep)[0])
-    return used
+            status, headers = http_answer(url, host, verify, cookie)[1:3]
+        except OSError as exc:
+            return 0, f"{url} does not answer: {exc}"
+        served = headers.get("x-release-id")
+        if served not in (None, release):
+            return 0, f"{url} is served by release {served}, not by {release}, at times"
+        return int(served == release), f"{url} answered {status} at times" if status >= 500 else None
+
+    with ThreadPoolExecutor(min(count, _AT_ONCE)) as pool:
+        answers = list(pool.map(ask, range(count)))
+    return sum(named for named, dummy in answers), next((problem for dummy, problem in answers if problem), None)

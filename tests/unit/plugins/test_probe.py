@@ -1,10 +1,7 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
-import subprocess
-import sys
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
@@ -171,10 +168,14 @@ def test_database_of_a_driver_that_only_the_application_knows(home, module):
 # HTTP
 
 
+def problem_of(url, host, release, verify=True, **expected):
+    return _probe.http_check(url, host, {"release": release, **expected}, verify)[0]
+
+
 @pytest.mark.parametrize("headers", [{}, {"X_Release_Id": "r1"}])
 def test_http_that_is_well(http_server, headers):
     url = http_server(204, "", **headers)
-    assert _probe.http_problem(f"{url}/up?x=1", "shop.example.com", "r1") is None
+    assert problem_of(f"{url}/up?x=1", "shop.example.com", "r1") == ""
     assert http_server.requests == [("/up?x=1", "shop.example.com")]
 
 
@@ -188,44 +189,32 @@ def test_http_that_is_well(http_server, headers):
 )
 def test_http_that_is_not_well(http_server, status, headers, text):
     url = http_server(status, "<h1>Server</h1>\n<p>Error</p>", **headers)
-    assert _probe.http_problem(url, "localhost", "r1") == f"{url} {text}"
+    assert problem_of(url, "localhost", "r1") == f"{url} {text}"
 
 
 def test_http_that_nobody_serves():
-    assert "http://127.0.0.1:1/up does not answer: " in _probe.http_problem("http://127.0.0.1:1/up", "", "r1")
-
-
-@pytest.fixture(name="certificate", scope="module")
-def certificate_fixture(tmp_path_factory):
-    """A certificate of shop.example.com, and its key in the same file."""
-    folder = tmp_path_factory.mktemp("tls")
-    argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-    argv += ["-subj", "/CN=shop", "-addext", "subjectAltName=DNS:shop.example.com"]
-    subprocess.run([*argv, "-keyout", folder / "key", "-out", folder / "crt"], check=True, capture_output=True)
-    both = folder / "both.pem"
-    both.write_text((folder / "key").read_text() + (folder / "crt").read_text())
-    return both
+    assert "http://127.0.0.1:1/up does not answer: " in problem_of("http://127.0.0.1:1/up", "", "r1")
 
 
 def test_tls_is_asked_for_the_name_at_the_address(http_server, certificate, monkeypatch):
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    url = http_server(tls=certificate, X_Release_Id="r1")
-    assert _probe.http_problem(url, "shop.example.com", "r1") is None
-    assert "does not answer: " in _probe.http_problem(url, "other.example.com", "r1")
-    assert _probe.http_problem(url, "other.example.com", "r1", verify=False) is None
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate()))
+    url = http_server(tls=certificate(), X_Release_Id="r1")
+    assert problem_of(url, "shop.example.com", "r1") == ""
+    assert "does not answer: " in problem_of(url, "other.example.com", "r1")
+    assert problem_of(url, "other.example.com", "r1", verify=False) == ""
 
 
 def test_tls_of_an_unknown_authority_is_refused(http_server, certificate):
-    assert "CERTIFICATE_VERIFY_FAILED" in _probe.http_problem(http_server(tls=certificate), "shop.example.com", "r1")
+    assert "CERTIFICATE_VERIFY_FAILED" in problem_of(http_server(tls=certificate()), "shop.example.com", "r1")
 
 
 def test_http_that_leads_to_https_is_followed_at_the_same_address(http_server, certificate, monkeypatch):
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    port = http_server(tls=certificate, X_Release_Id="r0").rsplit(":", 1)[1]
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate()))
+    port = http_server(tls=certificate(), X_Release_Id="r0").rsplit(":", 1)[1]
     url = http_server(301, Location=f"https://shop.example.com:{port}/up")
-    problem = _probe.http_problem(f"{url}/up", "shop.example.com", "r1")
+    problem = problem_of(f"{url}/up", "shop.example.com", "r1")
     assert problem == f"https://127.0.0.1:{port}/up is served by release r0, not by r1"
-    assert "answered 301 to" in _probe.http_problem(f"{url}/up", "www.example.com", "r1")
+    assert "answered 301 to" in problem_of(f"{url}/up", "www.example.com", "r1")
 
 
 # PHP-FPM
@@ -250,43 +239,37 @@ def test_fpm_that_answers_badly(fpm, body, stderr, reason):
     assert problem == f"through PHP-FPM /up of /srv/r1 answered 500: {reason}"
 
 
-# Processes
+# Many requests at once
 
 
-@pytest.fixture
-def process(tmp_path):
-    """Start processes that sleep: process(release, words) runs in that release, with these words in its arguments."""
-    started = []
-
-    def start(release, *words):
-        directory = tmp_path / "releases" / release
-        directory.mkdir(parents=True, exist_ok=True)
-        argv = [sys.executable, "-ISc", "print(flush=True); import time; time.sleep(60)", *words]
-        started.append(subprocess.Popen(argv, cwd=directory, stdout=subprocess.PIPE))
-        started[-1].stdout.readline()
-        return started[-1].pid
-
-    yield start
-    for child in started:
-        child.kill()
-        child.communicate()
+def test_burst_counts_the_answers_that_name_the_release(http_server):
+    url = http_server(X_Release_Id="r1")
+    assert _probe.http_burst(url, "localhost", "r1", 40) == (40, None)
+    assert len(http_server.requests) == 40
+    assert _probe.http_burst(http_server(), "localhost", "r1", 3) == (0, None)
 
 
-def test_workers_and_the_releases_in_use(process, tmp_path):
-    worker = process("r1", "artisan", "queue:work", "redis")
-    process("r2", "artisan", "tinker")
-    os.symlink(tmp_path, tmp_path / "link")
-    assert _probe.workers(str(tmp_path / "link")) == [{"pid": worker, "command": "queue:work", "release": "r1"}]
-    assert _probe.releases_in_use(str(tmp_path / "link")) == {"r1", "r2"}
-    assert _probe.workers(str(tmp_path / "releases")) == []
+@pytest.mark.parametrize(
+    "status, headers, text",
+    [
+        (200, {"X_Release_Id": "r0"}, "is served by release r0, not by r1, at times"),
+        (502, {"X_Release_Id": "r1"}, "answered 502 at times"),
+        (429, {"X_Release_Id": "r1"}, None),
+    ],
+)
+def test_burst_that_is_not_well(http_server, status, headers, text):
+    url = http_server(status, **headers)
+    problem = _probe.http_burst(url, "localhost", "r1", 3)[1]
+    assert problem == (text and f"{url} {text}")
 
 
-def test_a_process_that_only_shares_a_word_is_no_worker(process, tmp_path):
-    process("r1", "vim", "horizon")
-    assert _probe.workers(str(tmp_path)) == []
+def test_burst_that_nobody_answers():
+    assert "does not answer" in _probe.http_burst("http://127.0.0.1:1/up", "localhost", "r1", 2)[1]
 
 
-def test_worker_of_a_removed_release(process, tmp_path):
-    worker = process("r1", "artisan", "horizon")
-    (tmp_path / "releases/r1").rmdir()
-    assert _probe.workers(str(tmp_path)) == [{"pid": worker, "command": "horizon", "release": "r1"}]
+def test_a_cookie_goes_along(http_server, fpm):
+    url = http_server(X_Release_Id="r1")
+    assert _probe.http_problem(url, "localhost", "r1", cookie="a=b") is None
+    assert http_server.cookies == ["a=b"]
+    assert _probe.fpm_problem(fpm.address, "/srv/r1", "/up", "localhost", "a=b") is None
+    assert fpm.requests[0]["HTTP_COOKIE"] == "a=b"
