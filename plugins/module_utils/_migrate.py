@@ -1,0 +1,259 @@
+# Copyright: (c) 2026, the slipway.laravel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Planning, judging and applying the migrations of one release.
+
+Private to this collection. Works on Laravel 8 to 13.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.slipway.laravel.plugins.module_utils import _sql
+from ansible_collections.slipway.laravel.plugins.module_utils._artisan import ArtisanError
+from ansible_collections.slipway.laravel.plugins.module_utils._migrate_php import MIGRATIONS_PHP
+
+if TYPE_CHECKING:
+    from ansible_collections.slipway.laravel.plugins.module_utils._artisan import Artisan
+
+# Exit status of `migrate --isolated` when another process migrates. Its own choice is 0, as if all were done.
+HELD = 75
+
+# A failed query as the framework reports it, and what databases say of rows: both may hold values.
+_IN_ERROR = re.compile(r"\((?:Connection: [^)]*?)?SQL: (.*)", re.DOTALL)
+_VALUE = re.compile(
+    r"(?P<entry>Duplicate entry |[Vv]alue: )'.*?'(?= for )"
+    r"|(?P<key>Key \([^)]*\)=)\(.*?\)(?= )"
+    r"|(?P<row>row contains )\(.*\)"
+)
+
+
+class MigrationError(Exception):
+    """Migrating failed; ``evidence`` says what was applied."""
+
+    def __init__(self, message: str, evidence: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.evidence = evidence
+
+
+def without_values(text: str) -> str:
+    """Return the message of a database error without the values in its SQL."""
+
+    def replace(found: re.Match[str]) -> str:
+        sql = found[1].rstrip(")")
+        defines = re.match(r"(?i)\s*(?:alter|create|drop|rename|truncate)\b", sql)
+        # Up to Laravel 9 values stand there without quotes: nothing tells them from the statement.
+        head = sql if defines else re.split(r"(?i)\(|\bset\b|\bwhere\b|\bvalues\b", sql, maxsplit=1)[0].strip() + " …"
+        return f"(SQL: {head})"
+
+    text = _IN_ERROR.sub(replace, text)
+    return _VALUE.sub(lambda found: (found["entry"] or found["key"] or found["row"]) + "***", text)
+
+
+def dialect_of(driver: str) -> str:
+    """Return the dialect of SQL that a driver of Laravel speaks."""
+    return {"mariadb": "mysql", "pgsql": "pgsql", "sqlite": "sqlite"}.get(driver, "mysql")
+
+
+class Migrations:
+    """The migrations of one release.
+
+    :param database: name of the connection in the application's configuration, '' for its default
+    :param paths: directories of migrations, relative to the release; empty for the application's own
+    """
+
+    def __init__(self, artisan: Artisan, database: str = "", paths: list[str] | None = None) -> None:
+        self._artisan = artisan
+        self._database = database
+        self._paths = paths or []
+
+    def _ask(self, do: str) -> dict[str, Any]:
+        asked = json.dumps({"do": do, "database": self._database, "paths": self._paths})
+        try:
+            return self._artisan.answer("tell its migrations", MIGRATIONS_PHP, asked)
+        except ArtisanError as exc:
+            raise MigrationError(without_values(str(exc)), {}) from exc
+
+    # The plan
+
+    def plan(self) -> dict[str, Any]:
+        """Return what is pending, its SQL and its risks. Changes nothing.
+
+        :raises MigrationError: the application does not boot, or its database cannot be asked
+        """
+        answer = self._ask("plan")
+        skipped = [entry["migration"] for entry in answer["migrations"] if entry.get("skipped")]
+        classifiers = {
+            name: _sql.Classifier(dialect_of(known["driver"]), known["tables"], known["existing"], known["schemas"])
+            for name, known in answer["connections"].items()
+        }
+        sql: dict[str, list[str]] = {}
+        full: dict[str, list[str]] = {}
+        risks: list[dict[str, Any]] = []
+        earlier = False
+        for entry in answer["migrations"]:
+            name = entry["migration"]
+            if name in skipped:
+                continue
+            sql[name], full[name] = [], []
+            for connection, query in entry["statements"]:
+                # PHP may have ended before it said anything of the tables.
+                classifier = classifiers.setdefault(connection, _sql.Classifier(dialect_of(answer["driver"]), {}))
+                for risk in classifier.classify(query):
+                    risk["migration"] = name
+                    risks.append(risk)
+                for statement in _sql.split(query, classifier.dialect):
+                    _append(full[name], _sql.masked(statement))
+                    _append(sql[name], _sql.shown(statement))
+            risks += [{"migration": name, **_unknown(reason)} for reason in _doubts(entry, earlier)]
+            earlier = earlier or bool(entry["statements"])
+        planned = {entry["migration"] for entry in answer["migrations"]}
+        # PHP ended within one of them: nothing is known of those that follow.
+        for name in answer["pending"]:
+            if name not in planned:
+                risks.append({"migration": name, **_unknown("its SQL cannot be told, since one before it ended PHP")})
+        return {
+            "pending": [name for name in answer["pending"] if name not in skipped],
+            "skipped": skipped,
+            "sql": sql,
+            "risks": risks,
+            "destructive": any(risk["destructive"] for risk in risks),
+            "text": _text(answer["version"], full, risks),
+        }
+
+    # Applying
+
+    def apply(self, isolated: str = "auto", seeders: list[str] | None = None, sql_file: str = "") -> dict[str, Any]:
+        """Apply what is pending, then run seeders; return the names of both.
+
+        :param isolated: auto, always or never: whether the application's own lock is taken too
+        :param sql_file: where the plan is, for the message of a failure
+        :raises MigrationError: a migration or seeder failed; what was applied before it stays
+        """
+        before = self._ask("state")
+        if isolated == "always" and before["not_isolated"]:
+            raise MigrationError(f"migrate_isolated: {before['not_isolated']}", {"migrations": [], "seeded": []})
+        takes_lock = isolated != "never" and not before["not_isolated"]
+        evidence: dict[str, Any] = {"changed": False, "migrations": [], "seeded": [], "isolated": takes_lock}
+        if before["pending"]:
+            command = ["migrate", "--force", *([f"--isolated={HELD}"] if takes_lock else []), *self._options()]
+            error = self._run(command)
+            evidence["migrations"] = self._applied(before, evidence, error)
+            evidence["changed"] = bool(evidence["migrations"])
+            if error:
+                raise MigrationError(self._failure(before, error, evidence["migrations"], sql_file), evidence)
+        for seeder in seeders or []:
+            error = self._run(["db:seed", f"--class={seeder}", "--force", *self._options(paths=False)])
+            if error:
+                raise MigrationError(f"seeder {seeder}: {without_values(str(error))}", evidence)
+            evidence["seeded"].append(seeder)
+            evidence["changed"] = True
+        return evidence
+
+    def unlock(self) -> None:
+        """Give back the lock of ``migrate --isolated``, which a killed process leaves behind for an hour."""
+        if not self._ask("unlock").get("unlocked"):
+            raise MigrationError(f"the lock of migrate --isolated in {self._artisan.release} cannot be given back", {})
+
+    def _options(self, paths: bool = True) -> list[str]:
+        options = [f"--database={self._database}"] if self._database else []
+        return options + ([f"--path={path}" for path in self._paths] if paths else [])
+
+    def _run(self, command: list[str]) -> ArtisanError | None:
+        try:
+            self._artisan.run(command)
+        except ArtisanError as exc:
+            return exc
+        return None
+
+    def _applied(self, before: dict[str, Any], evidence: dict[str, Any], error: ArtisanError | None) -> list[str]:
+        """Return the migrations that the database has now and had not before."""
+        try:
+            after = self._ask("state")
+        except MigrationError as exc:
+            told = f"{without_values(str(error))}; " if error else ""
+            raise MigrationError(
+                f"{told}what was applied cannot be told either: {exc}; pending were {', '.join(before['pending'])}",
+                evidence,
+            ) from exc
+        applied = [name for name in after["ran"] if name not in before["ran"]]
+        left = [name for name in before["pending"] if name in after["pending"]]
+        if not error and left and set(left) - set(self.plan()["skipped"]):
+            # As --isolated does of itself when another process has its lock.
+            raise MigrationError(
+                f"migrate exited 0 and left {', '.join(left)} pending (applied: {', '.join(applied) or 'none'}); run "
+                f"it by hand in {self._artisan.release} and see what it says",
+                {**evidence, "migrations": applied, "changed": bool(applied)},
+            )
+        return applied
+
+    def _failure(self, before: dict[str, Any], error: ArtisanError, applied: list[str], sql_file: str) -> str:
+        """Return what to tell of a migration that failed."""
+        if error.result["rc"] == HELD and not applied:
+            return (
+                f"another process runs migrate with the lock of --isolated, so nothing was applied; pending are "
+                f"{', '.join(before['pending'])}. Wait for it; when there is none (it was killed), its lock ends an "
+                f"hour after it began, or leave it out once with migrate_isolated: never"
+            )
+        failed = next((name for name in before["pending"] if name not in applied), "")
+        story = [f"{failed or 'migrate'} failed: {without_values(str(error))}."]
+        story.append(
+            f"Applied before it, and staying: {', '.join(applied)}." if applied else "None was applied before it."
+        )
+        if before["driver"] != "pgsql":
+            where = f" against {sql_file}" if sql_file else ""
+            story.append(
+                f"This database cannot take back a part of a migration, so {failed or 'it'} may be half applied: "
+                f"compare its tables{where}, or restore a snapshot, before it runs again."
+            )
+        else:
+            story.append(f"{failed or 'It'} itself was taken back, unless it runs outside of a transaction.")
+        return " ".join(story)
+
+
+def _append(statements: list[str], text: str) -> None:
+    """Add a statement; one that is repeated, as for each row of a table, is counted."""
+    last, _space, count = (statements[-1] if statements else "").rpartition("  -- times ")
+    if statements and statements[-1] == text:
+        statements[-1] = f"{text}  -- times 2"
+    elif last == text:
+        statements[-1] = f"{text}  -- times {int(count) + 1}"
+    else:
+        statements.append(text)
+
+
+def _unknown(reason: str) -> dict[str, Any]:
+    nothing = {"table": "", "statement": "", "rows": None, "bytes": None, "destructive": False}
+    return {"kind": "unknown", **nothing, "reason": reason}
+
+
+def _doubts(entry: dict[str, Any], earlier: bool) -> list[str]:
+    """Return why the SQL of a migration may not be all that it will do."""
+    reasons = []
+    if entry["error"]:
+        error = " ".join(without_values(entry["error"]).split())[:300]
+        reasons.append(f"its SQL cannot be told, or not all of it, without running it: {error}")
+    if entry.get("asks_data"):
+        reasons.append("it reads rows; what it does with them shows only when it runs")
+    if entry.get("asks_late") or (entry.get("asks_schema") and earlier):
+        reasons.append("it looks at the tables, and was shown them without the changes before it")
+    return reasons
+
+
+def _text(version: str, sql: dict[str, list[str]], risks: list[dict[str, Any]]) -> str:
+    """Return the plan as a file of SQL for people; values are left out."""
+    lines = [f"-- What Laravel {version} would run. Values are left out: this is for reading, not for running."]
+    for name, statements in sql.items():
+        lines += ["", f"-- {name}"]
+        for risk in risks:
+            if risk["migration"] == name:
+                table = f" {risk['table']}" if risk["table"] else ""
+                lines.append(f"-- {risk['kind']}{table}: {risk['reason']}")
+        lines += [
+            statement.replace("  -- times ", ";  -- times ") if "  -- times " in statement else f"{statement};"
+            for statement in statements
+        ]
+    return "\n".join(lines) + "\n"

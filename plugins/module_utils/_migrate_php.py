@@ -1,0 +1,284 @@
+# Copyright: (c) 2026, the slipway.laravel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The PHP that asks an application for its migrations.
+
+Private to this collection; ``_migrate`` runs it. What ``migrate --pretend`` prints differs between Laravel 8 and 13,
+has values in the SQL (from 10 on), and is not the whole truth: it answers every question to the schema with "no", and
+runs statements on other connections for real. So the application's own migrator is used without that command.
+"""
+
+from __future__ import annotations
+
+from ansible_collections.slipway.laravel.plugins.module_utils._artisan import BOOT_PHP
+
+# Asks the migrator of the application. The first argument is JSON: "do" is "state" (what has run, what is pending,
+# whether --isolated works), "plan" (besides, the SQL of what is pending and what is known of the tables in it) or
+# "unlock" (besides, give back the lock of --isolated).
+MIGRATIONS_PHP = (
+    BOOT_PHP  # noqa: S608  it is PHP, and nothing is put into it
+    + r"""
+$asked = json_decode($argv[1], true);
+$migrator = $app->make('migrator');
+if ($asked['database']) {
+    $migrator->setConnection($asked['database']);
+}
+$paths = array_map(function ($path) { return base_path($path); }, $asked['paths'])
+    ?: array_merge([$app->databasePath('migrations')], $migrator->paths());
+$files = $migrator->getMigrationFiles($paths);
+$ran = $migrator->repositoryExists() ? $migrator->getRepository()->getRan() : [];
+$pending = array_diff_key($files, array_flip($ran));
+$own = $migrator->resolveConnection($asked['database']);
+
+// Whether --isolated works: this version has it, and the cache has locks that other processes see.
+$isolation = function () use ($app) {
+    $isolatable = 'Illuminate\Contracts\Console\Isolatable';
+    if (!is_subclass_of('Illuminate\Database\Console\Migrations\MigrateCommand', $isolatable)) {
+        return 'Laravel ' . $app->version() . ' has no migrate --isolated';
+    }
+    $name = config('cache.default');
+    try {
+        $store = $app->make('cache')->store()->getStore();
+        if (!$store instanceof Illuminate\Contracts\Cache\LockProvider) {
+            return "the cache store $name has no locks";
+        }
+        if ($store instanceof Illuminate\Cache\ArrayStore || $store instanceof Illuminate\Cache\NullStore) {
+            return "the cache store $name is not shared by processes";
+        }
+        $store->get('slipway');
+        if ($store instanceof Illuminate\Cache\DatabaseStore) {
+            $cache = config("cache.stores.$name");
+            $schema = $app->make('db')->connection($cache['lock_connection'] ?? $cache['connection'] ?? null)
+                ->getSchemaBuilder();
+            $table = $cache['lock_table'] ?? 'cache_locks';
+            return $schema->hasTable($table) ? '' : "the cache store $name has no table $table";
+        }
+        return '';
+    } catch (Throwable $error) {
+        return "the cache store $name cannot be used: " . $error->getMessage();
+    }
+};
+$answer = [
+    'version' => $app->version(),
+    'driver' => $own->getDriverName(),
+    'ran' => array_values($ran),
+    'pending' => array_keys($pending),
+    'not_isolated' => $isolation(),
+    'migrations' => [],
+];
+// What is known of the tables that the statements name.
+$questions = [
+    'mysql' => [
+        'schemas' => 'select database() as name',
+        'tables' => "select table_name as name, table_rows as amount, data_length + index_length as size
+            from information_schema.tables where table_schema = database() and table_type <> 'VIEW'",
+        'columns' => "select column_name as name, column_type as type, is_nullable = 'YES' as nullable,
+            column_default is not null or extra like '%auto_increment%' as filled
+            from information_schema.columns where table_schema = database() and table_name = ?",
+    ],
+    'pgsql' => [
+        'schemas' => 'select unnest(current_schemas(false)) as name',
+        'tables' => "select c.relname as name, greatest(c.reltuples::bigint, s.n_live_tup, 0) as amount,
+            pg_total_relation_size(c.oid) as size from pg_class c join pg_namespace n on n.oid = c.relnamespace
+            left join pg_stat_user_tables s on s.relid = c.oid
+            where n.nspname = any(current_schemas(false)) and c.relkind in ('r', 'p')",
+        'columns' => "select a.attname as name, format_type(a.atttypid, a.atttypmod) as type,
+            case when a.attnotnull then 0 else 1 end as nullable, case when a.atthasdef then 1 else 0 end as filled
+            from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
+            where c.relname = ? and n.nspname = any(current_schemas(false)) and a.attnum > 0 and not a.attisdropped",
+    ],
+    'sqlite' => [
+        'schemas' => "select 'main' as name",
+        'tables' => "select name, null as amount, null as size from sqlite_master where type = 'table'",
+        'columns' => 'select name, type, "notnull" = 0 as nullable, dflt_value is not null as filled
+            from pragma_table_info(?)',
+    ],
+];
+$questions['mariadb'] = $questions['mysql'];
+$facts = function ($connection, $text) use ($questions) {
+    $driver = $connection->getDriverName();
+    $known = ['driver' => $driver, 'existing' => null, 'schemas' => [], 'tables' => (object) []];
+    if (!isset($questions[$driver])) {
+        return $known;
+    }
+    $schemas = $connection->select($questions[$driver]['schemas']);
+    $known['schemas'] = array_map(function ($schema) { return $schema->name; }, $schemas);
+    $known['existing'] = [];
+    $tables = [];
+    foreach ($connection->select($questions[$driver]['tables']) as $table) {
+        $known['existing'][] = $table->name;
+        if (stripos($text, $table->name) === false) {
+            continue;
+        }
+        $quoted = strpos($driver, 'm') === 0
+            ? '`' . str_replace('`', '``', $table->name) . '`'
+            : '"' . str_replace('"', '""', $table->name) . '"';
+        $columns = [];
+        foreach ($connection->select($questions[$driver]['columns'], [$table->name]) as $column) {
+            $columns[$column->name] = [
+                'type' => $column->type, 'nullable' => (bool) $column->nullable, 'default' => (bool) $column->filled,
+            ];
+        }
+        $rows = $table->amount;
+        if ($driver === 'sqlite') {
+            $rows = $connection->select("select count(*) as amount from $quoted")[0]->amount;
+        }
+        $tables[$table->name] = [
+            'rows' => (int) $rows,
+            'bytes' => $table->size === null ? null : (int) $table->size,
+            'empty' => !$connection->select("select 1 from $quoted limit 1"),
+            'columns' => (object) $columns,
+        ];
+    }
+    $known['tables'] = (object) $tables;
+    return $known;
+};
+$pretend = Closure::bind(function ($connection, $on) {
+    $connection->pretending = $on;
+}, null, Illuminate\Database\Connection::class);
+$pretends = [];
+$current = null;
+// Also when a migration ends PHP, by exit() or by declaring a class twice.
+register_shutdown_function(function () use ($app, &$answer, &$current, &$pretends, $pretend, $facts) {
+    if ($current !== null) {
+        $current['error'] = 'it ended PHP: ' . (error_get_last()['message'] ?? 'by exit()');
+        $answer['migrations'][] = $current;
+        $current = null;
+    }
+    foreach ($pretends as $connection) {
+        $pretend($connection, false);
+    }
+    $text = [];
+    foreach ($answer['migrations'] as $planned) {
+        foreach ($planned['statements'] as $statement) {
+            $text[$statement[0]] = ($text[$statement[0]] ?? '') . "\n" . $statement[1];
+        }
+    }
+    $connections = [];
+    foreach ($text as $name => $statements) {
+        $connection = $app->make('db')->connection($name);
+        try {
+            $connections[$name] = $facts($connection, $statements);
+        } catch (Throwable $error) {
+            $connections[$name] = ['driver' => $connection->getDriverName(), 'existing' => null, 'schemas' => [],
+                'tables' => (object) []];
+        }
+    }
+    $answer['connections'] = (object) $connections;
+    echo "\nslipway:" . json_encode($answer, JSON_INVALID_UTF8_SUBSTITUTE | JSON_UNESCAPED_SLASHES) . "\n";
+});
+if ($asked['do'] === 'unlock') {
+    if ($answer['not_isolated'] === '') {
+        $command = $app->make(Illuminate\Contracts\Console\Kernel::class)->all()['migrate'];
+        $mutex = 'Illuminate\Console\CommandMutex';
+        $app->make($app->bound($mutex) ? $mutex : 'Illuminate\Console\CacheCommandMutex')->forget($command);
+    }
+    $answer['unlocked'] = true;
+}
+if ($asked['do'] !== 'plan') {
+    exit(0);
+}
+
+// A migration may do more than SQL: nothing of it may leave this process.
+config(['queue.default' => 'null', 'mail.default' => 'array', 'mail.mailers.array' => ['transport' => 'array']]);
+config(['cache.default' => 'array', 'cache.stores.array' => ['driver' => 'array']]);
+set_time_limit(60);
+// Questions to the schema are answered truly: `if (Schema::hasColumn(...))` must take the way that it will take.
+$about_schema = '/^\s*(?:select|with|show)\b.*(?:information_schema|\bpg_|sqlite_master|sqlite_schema|pragma_)'
+    . '|^\s*show\b'
+    . '|^\s*pragma\s+[`"\w.]*(?:table_x?info|table_list|index_x?info|index_list|foreign_key_list|compile_options)\b'
+    . '|^\s*pragma\s+foreign_keys\s*;?\s*$/is';
+$watch = function ($connection) use (&$pretends, &$current, $pretend, $about_schema) {
+    if (isset($pretends[$connection->getName()])) {
+        return;
+    }
+    $pretends[$connection->getName()] = $connection;
+    $connection->disableQueryLog();
+    if (!method_exists($connection, 'beforeExecuting')) {
+        $connection->enableQueryLog();  // Laravel 8.0 to 8.46
+        return;
+    }
+    $connection->beforeExecuting(function ($query, $bindings, $connection) use (&$current, $pretend, $about_schema) {
+        if ($current === null) {
+            return;
+        }
+        // As it was prepared, without its values.
+        $query = (string) $query;
+        $asks = (bool) preg_match($about_schema, $query);
+        $pretend($connection, !$asks);
+        if ($asks) {
+            $current[$current['statements'] ? 'asks_late' : 'asks_schema'] = true;
+        } elseif (preg_match('/^\s*\(*\s*(?:select|with)\b(?!.*\b(?:delete|insert|update)\b)/is', $query)) {
+            $current['asks_data'] = true;
+        } else {
+            $current['statements'][] = [$connection->getName(), $query];
+        }
+    });
+};
+// Nothing that escapes the pretence, such as getPdo()->exec(), may change the database. On MySQL the session is made
+// read-only: DDL ends a read-only transaction and runs. On PostgreSQL a transaction is, since behind a pool the session
+// may be that of others; the framework is told of it, so that it makes savepoints.
+$level = Closure::bind(function ($connection, $level) {
+    $connection->transactions = $level;
+}, null, Illuminate\Database\Connection::class);
+$guarded = function ($connection, $run) use ($level) {
+    $pgsql = $connection->getDriverName() === 'pgsql';
+    $sqlite = $connection->getDriverName() === 'sqlite';
+    $pdo = $connection->getPdo();
+    $begin = $pgsql ? 'start transaction read only' : 'set session transaction read only';
+    $pdo->exec($sqlite ? 'pragma query_only = on' : $begin);
+    $level($connection, $pgsql ? 1 : 0);
+    try {
+        $run();
+    } finally {
+        $level($connection, 0);
+        $end = $pgsql ? 'rollback' : 'set session transaction read write';
+        $pdo->exec($sqlite ? 'pragma query_only = off' : $end);
+    }
+};
+foreach (array_keys(config('database.connections', [])) as $name) {
+    try {
+        $watch($app->make('db')->connection($name));  // Connects when it is used, not now.
+    } catch (Throwable $error) {
+        continue;  // Of a package that is not there.
+    }
+}
+$resolve = Closure::bind(function ($migrator, $file, $name) {
+    return method_exists($migrator, 'resolvePath') ? $migrator->resolvePath($file) : $migrator->resolve($name);
+}, null, get_class($migrator));
+foreach ($pending as $name => $file) {
+    $current = ['migration' => $name, 'statements' => [], 'error' => null];
+    try {
+        $migrator->requireFiles([$file]);
+        $migration = $resolve($migrator, $file, $name);
+        $connection = $migrator->resolveConnection($migration->getConnection());
+        $watch($connection);
+        $current['skipped'] = method_exists($migration, 'shouldRun') && !$migration->shouldRun();
+        if (!$current['skipped'] && method_exists($migration, 'up')) {
+            $default = $app->make('db')->getDefaultConnection();
+            $guarded($connection, function () use ($app, $migration, $connection, $pretends, $pretend) {
+                foreach ($pretends as $other) {
+                    $pretend($other, true);
+                }
+                $app->make('db')->setDefaultConnection($connection->getName());
+                $migration->up();
+            });
+            $app->make('db')->setDefaultConnection($default);
+        }
+    } catch (Throwable $error) {
+        $app->make('db')->setDefaultConnection($own->getName());
+        $current['error'] = get_class($error) . ': ' . $error->getMessage();
+    }
+    foreach ($pretends as $other) {
+        $pretend($other, false);
+        foreach ($other->getQueryLog() as $entry) {
+            $current['statements'][] = [$other->getName(), $entry['query']];
+        }
+        $other->flushQueryLog();
+    }
+    $answer['migrations'][] = $current;
+    $current = null;
+}
+
+"""
+)

@@ -1,0 +1,142 @@
+# Copyright: (c) 2026, the slipway.laravel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The phases of a release that concern its database: plan, snapshot, migrate and restore.
+
+Private to this collection; a part of ``Phases``. Only the one host that migrates carries them out.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import time
+from typing import Any
+
+from ansible_collections.slipway.laravel.plugins.module_utils import _processes
+from ansible_collections.slipway.laravel.plugins.module_utils._layout import MANIFEST, write_atomic
+from ansible_collections.slipway.laravel.plugins.module_utils._migrate import MigrationError, Migrations
+from ansible_collections.slipway.laravel.plugins.module_utils._phase import PhaseBase
+from ansible_collections.slipway.laravel.plugins.module_utils._snapshot import (
+    Database,
+    NoDumperError,
+    Snapshots,
+    database_of,
+)
+
+# Plans are small, and only of use beside the records of their releases.
+_PLANS_KEPT = 10
+
+
+class DatabasePhases(PhaseBase):
+    """The part of Phases that works on the database."""
+
+    def _migrations(self) -> Migrations:
+        return Migrations(self._artisan(self.path))
+
+    def _plan_file(self) -> str:
+        return os.path.join(self.layout.private_dir, "plans", f"{self.release}.sql")
+
+    def plan(self) -> dict[str, Any]:
+        """Tell what is pending, its SQL and what that risks. Changes nothing, and leaves the judgement to others."""
+        if self.module.check_mode and not os.path.isdir(self.path):
+            # Nothing was staged.
+            nothing: dict[str, Any] = {"pending": [], "skipped": [], "sql": {}, "risks": [], "destructive": False}
+            return {"changed": False, **nothing, "sql_file": ""}
+        plan = self._migrations().plan()
+        text = plan.pop("text")
+        file = self._plan_file() if plan["pending"] and not self.module.check_mode else ""
+        if file:
+            directory = os.path.dirname(file)
+            os.makedirs(directory, mode=0o700, exist_ok=True)
+            write_atomic(file, text, 0o600)
+            # The names begin with the time.
+            for old in sorted(glob.glob(os.path.join(directory, "*.sql")))[:-_PLANS_KEPT]:
+                os.unlink(old)
+        return {"changed": False, **plan, "sql_file": file}
+
+    # snapshot and restore
+
+    def _snapshots(self) -> Snapshots:
+        return Snapshots(os.path.join(self.layout.private_dir, "snapshots"), self.environment)
+
+    def _database(self) -> Database:
+        return database_of(os.path.join(self.layout.shared_dir, ".env"), self.environment)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Take a snapshot of the database, or have it taken, and remove old ones."""
+        if self.module.check_mode:
+            return {"changed": True}
+        snapshots, command = self._snapshots(), self.params["snapshot_command"]
+        label = f"before-{self.release.rpartition('-')[2]}"
+        if command:
+            entry = snapshots.by_command(command, label, self.release)
+        else:
+            try:
+                entry = snapshots.take(self._database(), label, self.release)
+            except NoDumperError as exc:
+                if self.params["snapshot_required"]:
+                    raise
+                self.module.warn(f"no snapshot was taken: {exc}")
+                return {"changed": False, "id": "", "skipped": str(exc)}
+        self._note_in_manifest("snapshots", [entry["id"]])
+        told = {name: entry[name] for name in ("id", "path", "size", "sha256", "seconds", "database")}
+        return {"changed": True, **told, "removed": snapshots.prune(self.params["snapshot_keep"])}
+
+    def restore(self) -> dict[str, Any]:
+        """Make the database what it was when a snapshot was taken, after a snapshot of what it is now."""
+        snapshots, database, snapshot = self._snapshots(), self._database(), self.params["snapshot_id"]
+        if self.module.check_mode:
+            return {"changed": True, "id": snapshots.check(snapshot, database)["id"]}
+        return {"changed": True, **snapshots.restore(snapshot, database)}
+
+    # migrate
+
+    def migrate(self) -> dict[str, Any]:
+        """Apply what is pending, and run the seeders."""
+        if self.module.check_mode:
+            pending = self._migrations().plan()["pending"] if os.path.isdir(self.path) else []
+            return {"changed": bool(pending), "migrations": pending, "seeded": []}
+        migrations = self._migrations()
+        # Tells the next run that what it finds of a migration was left by this one.
+        marker = os.path.join(self.layout.private_dir, "migrating")
+        if os.path.exists(marker):
+            self._await_migration()
+            if self.params["migrate_isolated"] != "never":
+                migrations.unlock()
+        write_atomic(marker, json.dumps({"run": self.params["run"], "release": self.release}) + "\n")
+        applied: list[str] = []
+        try:
+            evidence = migrations.apply(self.params["migrate_isolated"], self.params["seeders"], self._plan_file())
+            applied = evidence["migrations"]
+        except MigrationError as exc:
+            applied = exc.evidence.get("migrations", [])
+            raise
+        finally:
+            os.unlink(marker)
+            self._note_in_manifest("migrations", applied)
+        return evidence
+
+    def _await_migration(self) -> None:
+        """Wait for a migration that outlived its run: when only we were killed, it goes on."""
+        deadline = time.monotonic() + self.params["timeout"]
+        while True:
+            running = _processes.artisan(self.layout.root, ("migrate", "db:seed"))
+            if not running:
+                return
+            if time.monotonic() > deadline:
+                pids = ", ".join(str(pid) for pid in running)
+                raise MigrationError(
+                    f"the migration of an earlier run still runs (pid {pids}); wait for it and release again", {}
+                )
+            time.sleep(0.5)
+
+    def _note_in_manifest(self, key: str, names: list[str]) -> None:
+        """Add names to a list in the manifest of the release, for the rollback that asks what preceded it."""
+        manifest = self.layout.manifest(self.release)
+        present = manifest.get(key, [])
+        new = [name for name in names if name not in present]
+        if new and os.path.isdir(self.path):
+            manifest[key] = present + new
+            write_atomic(os.path.join(self.path, MANIFEST), json.dumps(manifest, indent=1) + "\n")

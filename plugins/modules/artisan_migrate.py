@@ -1,0 +1,241 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the slipway.laravel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: artisan_migrate
+short_description: Plan and apply the migrations of a Laravel application
+version_added: 0.1.0
+description:
+  - Tells which migrations are pending, their SQL, and what that SQL risks on this database, by the tables that it
+    names; applies them unless that would lose data or break the code that still runs.
+  - Works on Laravel 8 to 13 alike, on MySQL, MariaDB, PostgreSQL and SQLite.
+  - The plan comes from the migrations themselves, run with every statement held back, on a connection that may only
+    read. What else a migration does besides SQL, such as a request to another server, it does in the plan too, as in
+    C(artisan migrate --pretend). Questions to the schema (C(Schema::hasColumn)) are answered truly; questions for rows
+    find none.
+  - What cannot be told is a risk of the kind C(unknown), never nothing.
+author:
+  - The slipway.laravel authors (@slipway)
+options:
+  release:
+    description:
+      - Directory of the application, the one that holds the file C(artisan). A symbolic link is followed.
+    type: path
+    required: true
+    aliases: [chdir]
+  state:
+    description:
+      - How far to go.
+    type: str
+    choices:
+      planned: Tell what is pending and what it risks; change nothing.
+      applied: Apply what is pending, then run O(seeders).
+    default: applied
+  allow_destructive:
+    description:
+      - Apply migrations although RV(destructive) is true.
+    type: bool
+    default: false
+  isolated:
+    description:
+      - Whether the lock of C(artisan migrate --isolated) is taken. When somebody else holds it, the module fails; of
+        itself the command would exit with 0.
+    type: str
+    choices:
+      auto: Where this Laravel has it (9 and later) and the cache store has locks that other processes see.
+      always: Fail where that is not so.
+      never: Never.
+    default: auto
+  seeders:
+    description:
+      - Classes of seeders to run after the migrations, each time. They have to bear being repeated.
+    type: list
+    elements: str
+    default: []
+  database:
+    description:
+      - Name of the connection in the application's configuration. Empty for its default.
+    type: str
+    default: ""
+  paths:
+    description:
+      - Directories of migrations, relative to O(release). Empty for those of the application and its packages.
+    type: list
+    elements: str
+    default: []
+extends_documentation_fragment:
+  - slipway.laravel.laravel
+  - slipway.laravel.laravel.php
+attributes:
+  check_mode:
+    description: The same as O(state=planned); whether something is pending is whether something would change.
+    support: full
+  diff_mode:
+    description: Shows the SQL, without values.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: See what the next release would do to the database
+  slipway.laravel.artisan_migrate:
+    release: /var/www/app/releases/20261121T013005Z-1a2b3c4d
+    state: planned
+  register: plan
+
+- name: Migrate, unless that would break the release that runs
+  slipway.laravel.artisan_migrate:
+    release: /var/www/app/current
+
+- name: Migrate the tenants' database, and fill its lists
+  slipway.laravel.artisan_migrate:
+    release: /var/www/app/current
+    database: tenants
+    paths: [database/migrations/tenants]
+    seeders: ['Database\Seeders\CountrySeeder']
+    allow_destructive: true
+"""
+
+RETURN = r"""
+pending:
+  description: Names of the migrations that were pending when the module began, in the order in which they run.
+  returned: always
+  type: list
+  elements: str
+skipped:
+  description: Names of those that say of themselves that they shall not run (C(shouldRun), Laravel 12).
+  returned: always
+  type: list
+  elements: str
+sql:
+  description:
+    - Statements of each pending migration. Values are left out, long statements shortened, repeated ones counted.
+  returned: always
+  type: dict
+risks:
+  description: What the statements risk.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    migration:
+      description: Name of the migration.
+      type: str
+      returned: always
+    kind:
+      description:
+        - V(drop_table), V(drop_column), V(drop_object), V(rename_table), V(rename_column), V(narrow_column),
+          V(not_null_without_default), V(truncate) and V(delete_data) are destructive.
+        - V(update_data), V(drop_index), V(add_constraint), V(replace_object), V(long_lock) (on 100000 rows or 100 MiB
+          and more) and V(unknown) are not.
+      type: str
+      returned: always
+    destructive:
+      description: Whether it loses data, or breaks the code that runs until the switch.
+      type: bool
+      returned: always
+    table:
+      description: The table; empty when it is about none or several.
+      type: str
+      returned: always
+    rows:
+      description: Rows of the table, as the database estimates them; null when that is not known.
+      type: int
+      returned: always
+    bytes:
+      description: Size of the table with its indexes; null when that is not known.
+      type: int
+      returned: always
+    statement:
+      description: The statement, without values.
+      type: str
+      returned: always
+    reason:
+      description: What happens, in a sentence.
+      type: str
+      returned: always
+destructive:
+  description: Whether one of the risks is destructive.
+  returned: always
+  type: bool
+migrations:
+  description: Names of the migrations that were applied, after a failure too.
+  returned: when it applies
+  type: list
+  elements: str
+seeded:
+  description: Classes of the seeders that were run.
+  returned: when it applies
+  type: list
+  elements: str
+isolated:
+  description: Whether the lock of C(--isolated) was taken.
+  returned: when it applies
+  type: bool
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.slipway.laravel.plugins.module_utils._artisan import Artisan, take_environment
+from ansible_collections.slipway.laravel.plugins.module_utils._migrate import MigrationError, Migrations
+
+
+def refusal(plan: dict[str, Any]) -> str:
+    """Return why a plan is not applied."""
+    found = [
+        f"{risk['migration']}: {risk['kind']} {risk['table']}: {risk['reason']}"
+        for risk in plan["risks"]
+        if risk["destructive"]
+    ]
+    return (
+        f"nothing was applied, since it would lose data or break the code that runs: {'; '.join(found)}. Take a "
+        f"snapshot and maintenance mode, then add allow_destructive: true"
+    )
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "release": {"type": "path", "required": True, "aliases": ["chdir"]},
+            "state": {"type": "str", "choices": ["planned", "applied"], "default": "applied"},
+            "allow_destructive": {"type": "bool", "default": False},
+            "isolated": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
+            "seeders": {"type": "list", "elements": "str", "default": []},
+            "database": {"type": "str", "default": ""},
+            "paths": {"type": "list", "elements": "str", "default": []},
+            "php": {"type": "str", "default": "php"},
+            "environment": {"type": "dict", "default": {}, "no_log": True},
+        },
+        supports_check_mode=True,
+    )
+    environment = take_environment(module)
+    artisan = Artisan(module, module.params["release"], module.params["php"], environment)
+    problem = artisan.problem()
+    if problem:
+        module.fail_json(msg=problem)
+    migrations = Migrations(artisan, module.params["database"], module.params["paths"])
+    result: dict[str, Any] = {}
+    try:
+        result = migrations.plan()
+        text = result.pop("text")
+        applies = module.params["state"] == "applied"
+        result["diff"] = {"before": "", "after": text if applies and result["pending"] else ""}
+        if not applies:
+            result["diff"] = {"prepared": text if result["pending"] else ""}
+            module.exit_json(changed=False, **result)
+        if result["destructive"] and not module.params["allow_destructive"]:
+            module.fail_json(msg=refusal(result), changed=False, **result)
+        if module.check_mode:
+            seeders = module.params["seeders"]
+            module.exit_json(changed=bool(result["pending"] or seeders), migrations=[], seeded=[], **result)
+        module.exit_json(**result, **migrations.apply(module.params["isolated"], module.params["seeders"]))
+    except MigrationError as exc:
+        module.fail_json(msg=str(exc), **{"changed": False, **result, **exc.evidence})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from ansible_collections.slipway.laravel.plugins.module_utils import _migrate
+
+from .conftest import make_application
+
+USERS = {"name": {"type": "varchar(100)", "nullable": False, "default": False}}
+TABLES = {"users": {"rows": 7, "bytes": 16384, "empty": False, "columns": USERS}}
+SAFE, BAD = "2026_01_01_000001_safe", "2026_01_02_000001_bad"
+SQL = {SAFE: ["create table `tags` (`id` int)"], BAD: ["alter table `users` drop `name`"]}
+
+
+@pytest.fixture
+def migrate(home, run_module):
+    def run(args=None, **behaviour):
+        behaviour = {"migrations": [SAFE, BAD], "sql": SQL, "tables": TABLES, **behaviour}
+        path = make_application(home / "application", **behaviour)
+        return run_module("artisan_migrate", **{"release": str(path), **(args or {})})
+
+    return run
+
+
+def calls(home):
+    lines = (home / "calls").read_text().splitlines()
+    return [line.replace(" --no-ansi --no-interaction", "") for line in lines if line.startswith("php artisan")]
+
+
+def ran(home):
+    path = home / "database.json"
+    return json.loads(path.read_text()) if path.exists() else []
+
+
+# The plan
+
+
+@pytest.mark.parametrize("args", [{"state": "planned"}, {"_ansible_check_mode": True, "allow_destructive": True}])
+def test_plan_tells_everything_and_changes_nothing(home, migrate, args):
+    code, result = migrate(args)
+    assert (code, ran(home), calls(home)) == (0, [], [])
+    assert result["changed"] is ("state" not in args)
+    assert result["pending"] == [SAFE, BAD]
+    assert result["sql"] == {SAFE: ["create table `tags` (`id` int)"], BAD: ["alter table `users` drop `name`"]}
+    (risk,) = result["risks"]
+    assert (risk["migration"], risk["kind"], risk["table"], risk["rows"]) == (BAD, "drop_column", "users", 7)
+    assert result["destructive"] is True
+    text = result["diff"].get("prepared") or result["diff"]["after"]
+    assert f"-- {BAD}\n-- drop_column users: drops the column name and its values\nalter table" in text
+
+
+def test_values_of_statements_are_nowhere(migrate):
+    _code, result = migrate({"state": "planned"}, sql={SAFE: ["insert into users values ('topsecret')"] * 3})
+    assert "topsecret" not in json.dumps(result)
+    assert result["sql"][SAFE] == ["insert into users values ('***')  -- times 3"]
+
+
+@pytest.mark.parametrize(
+    "behaviour, reason",
+    [
+        (
+            {"told": {SAFE: {"error": "Error: (SQL: select * from a where b = topsecret)"}}},
+            "Error: (SQL: select * from a",
+        ),
+        ({"told": {SAFE: {"asks_data": True}}}, "it reads rows"),
+        ({"told": {SAFE: {"asks_late": True}}}, "it looks at the tables"),
+        ({"untold": [SAFE]}, "one before it ended PHP"),
+        ({"sql": {SAFE: ["call tidy()"]}}, "this kind of statement is not known"),
+    ],
+)
+def test_what_cannot_be_told_is_unknown(migrate, behaviour, reason):
+    code, result = migrate({"state": "planned"}, **{"migrations": [SAFE], **behaviour})
+    (risk,) = result["risks"]
+    assert (code, risk["migration"], risk["kind"], risk["destructive"]) == (0, SAFE, "unknown", False)
+    assert reason in risk["reason"]
+    assert "topsecret" not in json.dumps(result)
+
+
+@pytest.mark.parametrize("first, doubted", [(["create table a (b int)"], True), ([], False)])
+def test_a_look_at_the_schema_is_doubted_after_other_changes(migrate, first, doubted):
+    _code, result = migrate({"state": "planned"}, sql={SAFE: first}, told={BAD: {"asks_schema": True}})
+    assert [risk["migration"] for risk in result["risks"]] == ([BAD] if doubted else [])
+
+
+def test_a_view_that_a_later_migration_makes_again_is_replaced(migrate):
+    sql = {SAFE: ["drop view v"], BAD: ["create view v as select 1"]}
+    _code, result = migrate({"state": "planned"}, sql=sql)
+    assert [risk["kind"] for risk in result["risks"]] == ["replace_object"]
+    assert result["destructive"] is False
+
+
+def test_migrations_that_skip_themselves_are_not_pending(home, migrate):
+    code, result = migrate(skipped=[BAD])
+    assert (code, result["pending"], result["skipped"], result["migrations"]) == (0, [SAFE], [BAD], [SAFE])
+
+
+# Applying
+
+
+def test_destructive_migrations_are_refused(home, migrate):
+    code, result = migrate()
+    assert (code, result["changed"], ran(home)) == (1, False, [])
+    assert f"{BAD}: drop_column users: drops the column name" in result["msg"]
+    assert "allow_destructive" in result["msg"]
+
+
+def test_apply(home, migrate):
+    code, result = migrate(
+        {"allow_destructive": True, "seeders": ["Countries"], "database": "tenants", "paths": ["a/b"]}
+    )
+    assert (code, result["changed"], result["migrations"], result["seeded"]) == (0, True, [SAFE, BAD], ["Countries"])
+    assert calls(home) == [
+        "php artisan migrate --force --isolated=75 --database=tenants --path=a/b",
+        "php artisan db:seed --class=Countries --force --database=tenants",
+    ]
+
+
+def test_nothing_pending(home, migrate):
+    code, result = migrate(migrations=[])
+    assert (code, result["changed"], result["migrations"], calls(home)) == (0, False, [], [])
+
+
+@pytest.mark.parametrize(
+    "isolated, why, command",
+    [
+        ("auto", "", "migrate --force --isolated=75"),
+        ("auto", "Laravel 8.83 has no migrate --isolated", "migrate --force"),
+        ("never", "", "migrate --force"),
+    ],
+)
+def test_isolation(home, migrate, isolated, why, command):
+    code, result = migrate({"isolated": isolated}, migrations=[SAFE], not_isolated=why)
+    assert (code, calls(home)) == (0, [f"php artisan {command}"])
+    assert result["isolated"] is ("--isolated" in command)
+
+
+def test_isolation_that_is_asked_for_and_not_there(home, migrate):
+    code, result = migrate(
+        {"isolated": "always"}, migrations=[SAFE], not_isolated="the cache store array is not shared"
+    )
+    assert (code, result["msg"], calls(home)) == (1, "migrate_isolated: the cache store array is not shared", [])
+
+
+def test_a_lock_that_another_process_holds_is_a_failure(home, migrate):
+    code, result = migrate(migrations=[SAFE], mutex=True)
+    assert (code, result["changed"], result["migrations"]) == (1, False, [])
+    assert "another process runs migrate with the lock of --isolated, so nothing was applied" in result["msg"]
+
+
+def test_exit_status_0_without_a_migration_is_a_failure(home, migrate):
+    code, result = migrate({"isolated": "never"}, migrations=[SAFE], mutex=True)
+    assert (code, result["changed"]) == (1, False)
+    assert f"migrate exited 0 and left {SAFE} pending" in result["msg"]
+
+
+@pytest.mark.parametrize(
+    "driver, told", [("mysql", f"so {BAD} may be half applied"), ("pgsql", f"{BAD} itself was taken back")]
+)
+def test_a_half_applied_set_is_told_by_name(home, migrate, driver, told):
+    sql = "insert into `users` (`a`) values (topsecret)"
+    error = f"Duplicate entry 'ann@example.com' for key 'a' (Connection: mysql, SQL: {sql})"
+    code, result = migrate(
+        {"allow_destructive": True, "seeders": ["Countries"]}, failing_migration=BAD, error=error, driver=driver
+    )
+    assert (code, result["changed"], result["migrations"], result["seeded"]) == (1, True, [SAFE], [])
+    assert result["msg"].startswith(f"{BAD} failed: artisan migrate exited 1")
+    assert f"Applied before it, and staying: {SAFE}." in result["msg"]
+    assert told in result["msg"]
+    assert "insert into `users`" in result["msg"]
+    assert "topsecret" not in json.dumps(result) and "ann@example.com" not in json.dumps(result)
+
+
+def test_a_seeder_that_fails(migrate):
+    code, result = migrate({"seeders": ["One", "Two"]}, migrations=[SAFE], failing_seeders=["Two"])
+    assert (code, result["changed"], result["migrations"], result["seeded"]) == (1, True, [SAFE], ["One"])
+    assert result["msg"].startswith("seeder Two: ")
+
+
+def test_a_database_that_cannot_be_reached(home, migrate):
+    (home / "database_error").write_text("SQLSTATE[HY000] [2002] Connection refused")
+    code, result = migrate()
+    assert (code, result["changed"]) == (1, False)
+    assert (
+        "cannot tell its migrations: In Connection.php line 14: SQLSTATE[HY000] [2002] Connection refused"
+        in result["msg"]
+    )
+
+
+def test_a_directory_without_an_application(run_module, tmp_path):
+    code, result = run_module("artisan_migrate", release=str(tmp_path))
+    assert code == 1
+    assert "has no file 'artisan'" in result["msg"]
+
+
+@pytest.mark.parametrize(
+    "text, without",
+    [
+        ("gone (SQL: insert into a (b) values (secret))", "gone (SQL: insert into a …)"),
+        ("gone (Connection: mysql, Host: h, SQL: update a set b = secret where 1)", "gone (SQL: update a …)"),
+        ("gone (SQL: alter table a add b enum('x'))", "gone (SQL: alter table a add b enum('x')"),
+        ("Duplicate entry 'secret' for key 'k'", "Duplicate entry *** for key 'k'"),
+        ("Incorrect integer value: 'secret' for column a", "Incorrect integer value: *** for column a"),
+        ("DETAIL: Key (email)=(secret) already exists.", "DETAIL: Key (email)=*** already exists."),
+        ("DETAIL: Failing row contains (1, secret).", "DETAIL: Failing row contains ***."),
+        ("Table 'a' already exists", "Table 'a' already exists"),
+    ],
+)
+def test_errors_without_values(text, without):
+    assert _migrate.without_values(text).startswith(without)
+    assert "secret" not in _migrate.without_values(text)

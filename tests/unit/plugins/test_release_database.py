@@ -1,0 +1,204 @@
+"""The phases of a release that concern its database, against a played application and a real SQLite file."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+
+ID = "20261121T013005Z-1a2b3c4d"
+FIRST, SECOND = "2026_01_01_000001_first", "2026_01_02_000001_second"
+SQL = {FIRST: ["create table a (b int)"], SECOND: ["insert into users values ('topsecret')", "drop table users"]}
+
+
+def evidence(result):
+    return result["phases"][-1]
+
+
+@pytest.fixture
+def staged(site):
+    """A site with a staged release that has two migrations, and the lock ours."""
+
+    def stage(**behaviour):
+        site.add(ID, **{"migrations": [FIRST, SECOND], "sql": SQL, "driver": "sqlite", **behaviour})
+        site.lock()
+        return site
+
+    with sqlite3.connect(site.home / "db.sqlite") as database:
+        database.executescript("create table notes (body text); insert into notes values ('first')")
+    database.close()
+    return stage
+
+
+def run(site, *phases, **args):
+    return site.run(*phases, release=ID, **args)
+
+
+def manifest(site):
+    return json.loads((site.path(ID) / ".slipway.json").read_text())
+
+
+def notes(site):
+    database = sqlite3.connect(site.home / "db.sqlite")
+    found = [row[0] for row in database.execute("select body from notes order by 1")]
+    database.close()
+    return found
+
+
+# plan
+
+
+def test_plan(staged):
+    site = staged()
+    code, result = run(site, "plan")
+    found = evidence(result)
+    assert (code, result["changed"], found["pending"], found["destructive"]) == (0, False, [FIRST, SECOND], True)
+    assert found["sql"][SECOND] == ["insert into users values ('***')", "drop table users"]
+    assert [(risk["migration"], risk["kind"], risk["table"]) for risk in found["risks"]] == [
+        (SECOND, "drop_table", "users")
+    ]
+    file = site.root / f".slipway/plans/{ID}.sql"
+    assert (found["sql_file"], file.stat().st_mode & 0o777) == (str(file), 0o600)
+    assert file.parent.stat().st_mode & 0o777 == 0o700
+    assert "drop table users;\n" in file.read_text()
+    assert "topsecret" not in file.read_text() + json.dumps(result)
+
+
+def test_plans_of_old_releases_go(staged):
+    site = staged()
+    (site.root / ".slipway/plans").mkdir()
+    for number in range(12):
+        (site.root / f".slipway/plans/20250101T0000{number:02}Z-aaaaaaaa.sql").touch()
+    run(site, "plan")
+    left = sorted(path.name for path in (site.root / ".slipway/plans").iterdir())
+    assert (len(left), left[0], left[-1]) == (10, "20250101T000003Z-aaaaaaaa.sql", f"{ID}.sql")
+
+
+@pytest.mark.parametrize("args, behaviour", [({}, {"migrations": []}), ({"_ansible_check_mode": True}, {})])
+def test_plan_without_a_file(staged, args, behaviour):
+    site = staged(**behaviour)
+    code, result = run(site, "plan", **args)
+    assert (code, evidence(result)["sql_file"], (site.root / ".slipway/plans").exists()) == (0, "", False)
+    assert bool(evidence(result)["pending"]) is bool(args)
+
+
+def test_plan_of_what_check_mode_did_not_stage(site):
+    code, result = site.run("stage", "plan", release=ID, _ansible_check_mode=True)
+    assert (code, evidence(result)["pending"], evidence(result)["destructive"]) == (0, [], False)
+
+
+def test_plan_without_a_database(staged):
+    site = staged()
+    (site.home / "database_error").write_text("SQLSTATE[HY000] [2002] Connection refused")
+    code, result = run(site, "plan")
+    assert (code, result["failed_phase"]) == (1, "plan")
+    assert "Connection refused" in result["msg"]
+
+
+# snapshot and restore
+
+
+def test_snapshot_migrate_and_restore(staged):
+    site = staged()
+    code, result = run(site, "snapshot", "migrate", seeders=["Countries"])
+    taken, migrated = result["phases"]
+    assert (code, result["changed"]) == (0, True)
+    assert taken["id"].endswith("-before-1a2b3c4d")
+    assert taken["path"] == f"{site.root}/.slipway/snapshots/{taken['id']}.sqlite.gz"
+    assert {"size", "sha256", "seconds", "database"} < set(taken)
+    assert (migrated["migrations"], migrated["seeded"]) == ([FIRST, SECOND], ["Countries"])
+    assert (manifest(site)["snapshots"], manifest(site)["migrations"]) == ([taken["id"]], [FIRST, SECOND])
+
+    with sqlite3.connect(site.home / "db.sqlite") as database:
+        database.execute("insert into notes values ('second')")
+    database.close()
+    code, result = run(site, "restore", snapshot_id=taken["id"], _ansible_check_mode=True)
+    assert (code, result["changed"], notes(site)) == (0, True, ["first", "second"])
+    code, result = run(site, "restore", snapshot_id=taken["id"])
+    assert (code, result["changed"], notes(site)) == (0, True, ["first"])
+    assert evidence(result)["safety"].endswith("-before-restore")
+
+
+@pytest.mark.parametrize("phase", ["snapshot", "migrate"])
+def test_check_mode(staged, phase):
+    site = staged()
+    code, result = run(site, phase, _ansible_check_mode=True)
+    assert (code, result["changed"]) == (0, True)
+    assert not (site.root / ".slipway/snapshots").exists()
+    assert not (site.home / "database.json").exists()
+
+
+def test_snapshot_by_command(staged):
+    site = staged()
+    code, result = run(site, "snapshot", snapshot_command=["echo", "snap-{release}"])
+    assert (code, evidence(result)["id"], evidence(result)["path"]) == (0, f"snap-{ID}", "")
+    code, result = run(site, "restore", snapshot_id=f"snap-{ID}")
+    assert (code, result["failed_phase"]) == (1, "restore")
+    assert "restore it by the tool that took it" in result["msg"]
+
+
+def test_nothing_is_migrated_when_the_snapshot_fails(staged):
+    site = staged()
+    code, result = run(site, "snapshot", "migrate", snapshot_command=["false"])
+    assert (code, result["failed_phase"], (site.home / "database.json").exists()) == (1, "snapshot", False)
+
+
+def test_old_snapshots_go(staged):
+    site = staged()
+    for name in ("a", "b"):
+        (site.root / ".slipway/snapshots").mkdir(exist_ok=True)
+        entry = {"id": name, "name": name, "file": "", "release": "r0", "created_at": f"2025-{name}"}
+        (site.root / f".slipway/snapshots/{name}.json").write_text(json.dumps(entry))
+    code, result = run(site, "snapshot", snapshot_keep=2)
+    assert (code, evidence(result)["removed"]) == (0, ["a"])
+
+
+# migrate
+
+
+def test_a_failed_migration_tells_what_was_applied(staged):
+    site = staged(failing_migration=SECOND)
+    run(site, "plan")
+    code, result = run(site, "migrate")
+    found = evidence(result)
+    assert (code, result["failed_phase"], result["changed"]) == (1, "migrate", True)
+    assert (found["migrations"], found["changed"]) == ([FIRST], True)
+    assert (
+        f"{SECOND} may be half applied: compare its tables against {site.root}/.slipway/plans/{ID}.sql"
+        in found["error"]
+    )
+    assert manifest(site)["migrations"] == [FIRST]
+    assert not (site.root / ".slipway/migrating").exists()
+
+
+@pytest.mark.parametrize("isolated, unlocked", [("auto", True), ("never", False)])
+def test_the_lock_that_a_killed_run_left_is_given_back(staged, isolated, unlocked):
+    site = staged(mutex=unlocked)
+    (site.root / ".slipway/migrating").write_text("{}")
+    code, result = run(site, "migrate", migrate_isolated=isolated)
+    assert (code, evidence(result)["migrations"]) == (0, [FIRST, SECOND])
+    assert (site.home / "unlocked").exists() is unlocked
+    assert not (site.root / ".slipway/migrating").exists()
+
+
+def test_the_lock_of_somebody_else_is_left_alone(staged):
+    site = staged(mutex=True)
+    code, result = run(site, "migrate")
+    assert (code, (site.home / "unlocked").exists()) == (1, False)
+    assert "another process runs migrate" in result["msg"]
+
+
+def test_a_migration_that_outlived_its_run_is_not_joined(staged):
+    site = staged()
+    (site.root / ".slipway/migrating").write_text("{}")
+    argv = [sys.executable, "-ISc", "print(flush=True); import time; time.sleep(60)", "artisan", "migrate"]
+    with subprocess.Popen(argv, cwd=site.path(ID), stdout=subprocess.PIPE) as child:
+        child.stdout.readline()
+        code, result = run(site, "migrate")
+        child.kill()
+    assert (code, (site.home / "database.json").exists()) == (1, False)
+    assert f"the migration of an earlier run still runs (pid {child.pid})" in result["msg"]
+    assert run(site, "migrate")[0] == 0
