@@ -34,43 +34,19 @@ _value:
   type: str
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible.module_utils.datatag import native_type_name
-
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-# What phpdotenv takes without quotes; everything else is put into double quotes.
-_PLAIN = re.compile(r"[A-Za-z0-9_.:/@,+=-]*\Z")
-# In double quotes phpdotenv knows these after a backslash, and replaces ${NAME}.
-_ESCAPES = {"\\": "\\\\", '"': '\\"', "$": "\\$", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-
-
-def _value(name: str, value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if not isinstance(value, (str, int, float)):
-        raise AnsibleFilterError(f"dotenv: {name} must be text, a number or a boolean, not {native_type_name(value)}")
-    text = str(value)
-    if _PLAIN.match(text):
-        return text
-    return '"' + "".join(_ESCAPES.get(character, character) for character in text) + '"'
+from ansible_collections.slipway.laravel.plugins.module_utils._dotenv import DotenvError, render
 
 
 def dotenv(values: Mapping[str, Any]) -> str:
     """Write a mapping as an .env file."""
-    if not isinstance(values, Mapping):
-        raise AnsibleFilterError(f"dotenv needs a mapping, got {native_type_name(values)}")
-    lines = []
-    for name, value in values.items():
-        if not _NAME.match(str(name)):
-            raise AnsibleFilterError(f"dotenv: {str(name)!r} is no name of an environment variable")
-        lines.append(f"{name}={_value(str(name), value)}\n")
-    return "".join(lines)
+    try:
+        return render(values)
+    except DotenvError as exc:
+        raise AnsibleFilterError(f"dotenv: {exc}") from exc
 
 
 class FilterModule:

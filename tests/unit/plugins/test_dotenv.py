@@ -66,7 +66,7 @@ def test_value_that_is_no_text(value, kind):
 
 @pytest.mark.parametrize("values", [["A=1"], "A=1", None])
 def test_input_that_is_no_mapping(values):
-    with pytest.raises(AnsibleFilterError, match="dotenv needs a mapping, got"):
+    with pytest.raises(AnsibleFilterError, match="dotenv: a mapping is needed, not"):
         dotenv(values)
 
 

@@ -2,10 +2,19 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
 
 import pytest
-from ansible_collections.slipway.laravel.plugins.module_utils._layout import Layout, LayoutError, LockedError
+from ansible_collections.slipway.laravel.plugins.module_utils import _layout
+from ansible_collections.slipway.laravel.plugins.module_utils._layout import (
+    Heartbeat,
+    Layout,
+    LayoutError,
+    LockedError,
+    write_atomic,
+)
 
 
 @pytest.fixture
@@ -72,11 +81,79 @@ def test_rollback_target(layout, switches, bad, target):
     assert layout.rollback_target() == target
 
 
+def manifest(layout, release, **values):
+    os.makedirs(layout.release_path(release), exist_ok=True)
+    write_atomic(f"{layout.release_path(release)}/.slipway.json", json.dumps({"release": release, **values}))
+
+
 def test_installed_is_ordered_by_the_first_switch_not_by_name_or_time(layout):
-    os.mkdir(layout.release_path("r5"))
+    os.mkdir(layout.release_path("r10"))
     switch(layout, "r3", "r1", "r3")
     os.utime(layout.release_path("r3"))
-    assert layout.installed() == ["r3", "r1", "r2", "r4", "r5"]
+    assert layout.installed() == ["r2", "r4", "r10", "r3", "r1"], "what nobody knows the age of is the oldest"
+
+
+def test_staged_release_that_was_never_live_stands_where_it_was_made(layout, monkeypatch):
+    for name in ("r1", "r2", "r3", "r4"):
+        os.rmdir(layout.release_path(name))
+    names = [f"202601{day:02}T000000Z-1a2b3c4d" for day in range(1, 6)]
+    for day, name in enumerate(names, 1):
+        manifest(layout, name, **({"staged_at": f"2026-01-{day:02}T00:10:00Z"} if day != 4 else {}))
+    for day in (1, 3, 5):
+        monkeypatch.setattr(_layout, "utc_now", lambda day=day: f"2026-01-{day:02}T00:20:00Z")
+        layout.switch(names[day - 1])
+    assert layout.installed() == names
+    assert layout.prunable(2, set()) == names[:3]
+
+
+@pytest.mark.parametrize(
+    "names, log, order",
+    [
+        (["9", "10", "2", "11"], "", ["2", "9", "10", "11"]),
+        (["20260101120000", "20251231120000"], "", ["20251231120000", "20260101120000"]),
+        (
+            ["b", "a"],
+            '{"created_at":"2026-01-01T00:00:00+0000","release_name":"b"}\nnonsense\n[]\n'
+            '{"created_at":"2026-01-02T00:00:00+0000","release_name":"a"}\n',
+            ["b", "a"],
+        ),
+    ],
+)
+def test_releases_of_other_tools_are_older_than_ours(layout, names, log, order):
+    for name in ("r1", "r2", "r3", "r4"):
+        os.rmdir(layout.release_path(name))
+    for name in names:
+        os.mkdir(layout.release_path(name))
+    if log:
+        os.mkdir(f"{layout.root}/.dep")
+        write_atomic(f"{layout.root}/.dep/releases_log", log)
+    os.symlink(f"releases/{order[-1]}", layout.current_link)
+    manifest(layout, "20300101T000000Z-1a2b3c4d")
+    switch(layout, "20300101T000000Z-1a2b3c4d")
+    assert layout.installed() == [*order, "20300101T000000Z-1a2b3c4d"]
+    assert layout.rollback_target() == order[-1]
+
+
+def test_what_is_known_of_a_release_of_deployer(layout):
+    os.mkdir(f"{layout.root}/.dep")
+    noted = {"created_at": "2026-01-01T00:00:00+0000", "release_name": "r1", "user": "ann", "target": "main"}
+    write_atomic(f"{layout.root}/.dep/releases_log", json.dumps(noted))
+    write_atomic(f"{layout.release_path('r1')}/REVISION", "abc\n")
+    about = layout.about("r1")
+    assert (about["commit"], about["version"], about["made_by"], about["bad"]) == (
+        "abc",
+        "main",
+        "another tool",
+        False,
+    )
+    write_atomic(f"{layout.release_path('r1')}/BAD_RELEASE", "")
+    assert layout.about("r1")["bad"] is True
+
+
+def test_no_rollback_to_what_deployer_marked_as_bad(layout):
+    switch(layout, "r1", "r2", "r3")
+    write_atomic(f"{layout.release_path('r2')}/BAD_RELEASE", "")
+    assert layout.rollback_target() == "r1"
 
 
 @pytest.mark.parametrize(
@@ -99,7 +176,7 @@ def test_remove_takes_a_release_and_its_history_but_not_what_links_point_at(layo
     os.symlink(tmp_path / "shared", f"{layout.releases_dir}/r1/storage")
     switch(layout, "r1", "r2")
     layout.remove("r1")
-    assert layout.installed() == ["r2", "r3", "r4"]
+    assert layout.installed() == ["r3", "r4", "r2"]
     assert layout.rollback_target() is None
     assert (tmp_path / "shared/upload").read_text() == "kept"
 
@@ -133,13 +210,97 @@ def test_problems(layout, tmp_path):
     assert layout.problems()[0].startswith(f"{tmp_path}/shared does not exist")
 
 
+@pytest.mark.parametrize("target", ["releases/r1", "./releases/r1/", "{root}/releases/r1", "{root}/link/r1"])
+def test_links_of_other_tools_are_understood(layout, tmp_path, target):
+    (tmp_path / "link").symlink_to("releases")
+    os.symlink(target.format(root=tmp_path), layout.current_link)
+    assert layout.problems() == []
+    assert layout.current() == "r1"
+    layout.switch("r2")
+    assert os.readlink(layout.current_link) == "releases/r2"
+    assert layout.rollback_target() == "r1"
+
+
+def test_link_that_leads_elsewhere(layout, tmp_path):
+    os.symlink("/srv/other/r1", layout.current_link)
+    assert layout.problems()[0].startswith(f"{tmp_path}/current points at /srv/other/r1, which is not in")
+
+
+def test_problem_of_a_checkout(layout, tmp_path):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/artisan").touch()
+    problem = Layout(f"{tmp_path}/site").problems()
+    assert problem == [
+        f"{tmp_path}/site is a checkout of the application itself; give the releases a directory of their own "
+        f"(laravel_root), run the site playbook, and follow docs/takeover.md"
+    ]
+
+
+def test_problem_of_deployers_lock(layout, tmp_path):
+    (tmp_path / ".dep").mkdir()
+    (tmp_path / ".dep/deploy.lock").touch()
+    assert layout.problems()[0].startswith(f"Deployer is at work here, or was killed: {tmp_path}/.dep/deploy.lock")
+
+
+@pytest.mark.parametrize(
+    "path, text",
+    [
+        ("releases", "/releases belongs to {user} and is not writable for user id"),
+        ("shared/storage/logs", "/shared/storage/logs belongs to {user} and is not writable"),
+        ("shared/.env", "/shared/.env belongs to {user} and is not readable"),
+    ],
+)
+def test_problem_of_another_owner(layout, tmp_path, monkeypatch, path, text):
+    (tmp_path / "shared/storage/logs").mkdir(parents=True)
+    (tmp_path / "shared/.env").touch()
+    # As for a user who is not root: the tests may be.
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda name, mode: name != f"{tmp_path}/{path}" and real(name, mode))
+    user = _layout._owner(str(tmp_path))
+    assert [problem.startswith(str(tmp_path) + text.format(user=user)) for problem in layout.problems()] == [True]
+
+
+# The run
+
+
+def test_what_a_run_is_about(layout):
+    assert layout.run_state() == {}
+    layout.note_run("run-1", phase="preflight", owner="ann")
+    layout.note_run("run-1", phase="stage", release="r9", commit=None)
+    assert layout.run_state() == {"run": "run-1", "phase": "stage", "owner": "ann", "release": "r9"}
+    layout.adopt_run("run-2")
+    layout.note_run("run-2", phase="preflight", owner="bob")
+    assert layout.run_state() == {"run": "run-2", "phase": "preflight", "owner": "bob", "release": "r9"}
+    layout.note_run("run-3", phase="preflight")
+    assert layout.run_state() == {"run": "run-3", "phase": "preflight"}
+    layout.forget_run()
+    layout.forget_run()
+    assert layout.run_state() == {}
+
+
+def test_leftovers(layout):
+    for name in ("interrupted", "begun-and-used"):
+        manifest(layout, name)
+    for name in ("staged", "left", "live", "before"):
+        manifest(layout, name, staged_at="2026-01-01T00:00:00Z")
+    switch(layout, "before", "live")
+    layout.note_run("run-1", release="left")
+    # r1 to r4 are another tool's.
+    assert sorted(layout.leftovers({"begun-and-used"})) == ["interrupted", "left"]
+    layout.note_run("run-1", release="live")
+    assert layout.leftovers({"begun-and-used"}) == ["interrupted"]
+
+
+# The lock
+
+
 def test_lock_that_is_free(layout):
     assert layout.lock_holder() is None
     assert layout.lock("run-1", "ann", 60, False) is None
     assert layout.holds_lock("run-1")
     assert not layout.holds_lock("run-2")
     holder = layout.lock_holder()
-    assert (holder["run"], holder["owner"]) == ("run-1", "ann")
+    assert (holder["run"], holder["owner"], holder["rebooted"]) == ("run-1", "ann", False)
 
 
 def test_lock_that_is_ours_gets_a_heartbeat(layout):
@@ -154,21 +315,36 @@ def test_lock_that_is_ours_gets_a_heartbeat(layout):
 
 def test_lock_of_another_run(layout):
     layout.lock("run-1", "ann", 60, False)
+    assert layout.holds_lock("run-1", phase="stage", release="r9")
     age_lock(layout, 50)
-    with pytest.raises(LockedError, match=r"is held by ann since .*run-1.*release_takeover=true"):
+    text = r"is held by ann since .*run-1 in phase stage, last sign of life 5\d s ago\); .*release_takeover=true"
+    with pytest.raises(LockedError, match=text):
         layout.lock("run-2", "bob", 60, False)
     assert layout.lock_holder()["run"] == "run-1"
     assert layout.lock_holder()["age"] >= 50, "another run must not give our heartbeat"
+    assert not layout.holds_lock("run-2", phase="switch")
+    assert layout.lock_holder()["phase"] == "stage"
 
 
 @pytest.mark.parametrize("age, takeover", [(61, False), (0, True)])
 def test_lock_that_is_stale_or_taken_over(layout, age, takeover):
-    layout.lock("run-1", "ann", 60, False)
+    layout.lock("run-1", "ann", 60, False, phase="stage")
     age_lock(layout, age)
     assert layout.lock("run-2", "bob", 60, takeover)["owner"] == "ann"
     assert layout.holds_lock("run-2")
     assert not layout.holds_lock("run-1")
     assert os.listdir(layout.private_dir) == ["lock"]
+    taken = layout.lock_holder()["taken_from"]
+    assert (taken["run"], taken["owner"], taken["phase"]) == ("run-1", "ann", "stage")
+
+
+def test_a_reboot_is_told_and_frees_no_lock(layout, monkeypatch):
+    layout.lock("run-1", "ann", 60, False)
+    monkeypatch.setattr(_layout, "_boot_id", lambda: "another")
+    with pytest.raises(LockedError, match="this host was restarted since then"):
+        layout.lock("run-2", "bob", 60, False)
+    assert layout.holds_lock("run-1", phase="switch"), "the run on the controller may go on"
+    assert layout.lock_holder()["rebooted"] is False
 
 
 def test_damaged_lock_is_held_by_nobody_known_and_can_be_taken_over(layout):
@@ -186,9 +362,52 @@ def test_unlock_is_only_for_the_holder(layout):
     assert layout.holds_lock("run-1")
     assert layout.unlock("run-1")
     assert layout.lock_holder() is None
+    assert not layout.unlock("run-1")
 
 
 def test_lock_file_is_readable_for_people(layout):
-    layout.lock("run-1", "ann", 60, False)
+    layout.lock("run-1", "ann", 60, False, release="r9")
     with open(layout.lock_path) as handle:
-        assert set(json.load(handle)) == {"run", "owner", "since"}
+        assert set(json.load(handle)) == {"run", "owner", "since", "release", "ttl", "boot"}
+
+
+def test_of_many_runs_that_find_a_lock_stale_one_gets_it(layout):
+    layout.lock("run-0", "ann", 60, False)
+    age_lock(layout, 100)
+    code = (
+        "import sys\n"
+        "from ansible_collections.slipway.laravel.plugins.module_utils._layout import Layout, LockedError\n"
+        "sys.stdin.readline()\n"
+        "try:\n    Layout(sys.argv[1]).lock(sys.argv[2], 'bob', 60, False)\n"
+        "except LockedError:\n    sys.exit(7)\n"
+    )
+    runs = [
+        subprocess.Popen([sys.executable, "-c", code, layout.root, f"run-{number}"], stdin=subprocess.PIPE)
+        for number in range(1, 7)
+    ]
+    time.sleep(0.5)
+    for run in runs:
+        run.stdin.close()
+    assert sorted(run.wait(20) for run in runs) == [0, 7, 7, 7, 7, 7]
+
+
+def test_heartbeat_while_something_long_runs(layout):
+    layout.lock("run-1", "ann", 1, False)
+    with Heartbeat(layout, "run-1"):
+        age_lock(layout, 50)
+        deadline = time.monotonic() + 5
+        while layout.lock_holder()["age"] > 5 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert layout.lock_holder()["age"] < 5
+    age_lock(layout, 50)
+    time.sleep(0.5)
+    assert layout.lock_holder()["age"] >= 50, "it ends with the block"
+
+
+def test_no_heartbeat_for_a_lock_that_was_taken_over(layout):
+    layout.lock("run-1", "ann", 1, False)
+    with Heartbeat(layout, "run-1"):
+        layout.lock("run-2", "bob", 1, True)
+        age_lock(layout, 50)
+        time.sleep(0.6)
+        assert layout.lock_holder()["age"] >= 50

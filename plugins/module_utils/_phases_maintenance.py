@@ -1,0 +1,300 @@
+# Copyright: (c) 2026, the slipway.laravel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The phases down and up: maintenance that a release puts up, shows to work, and always takes down again.
+
+Private to this collection. What a run has put up stands in ``.slipway/maintenance.json``, written before it is done, so
+that the run itself, its revert, or the next run takes exactly that down. A maintenance that a person put up by hand is
+not in it, and stays.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import hmac
+import json
+import os
+import re
+import socket
+import time
+import urllib.parse
+from typing import Any
+
+from ansible_collections.slipway.laravel.plugins.module_utils import _fastcgi, _probe
+from ansible_collections.slipway.laravel.plugins.module_utils._artisan import ArtisanError
+from ansible_collections.slipway.laravel.plugins.module_utils._layout import read_json, utc_now, write_atomic
+from ansible_collections.slipway.laravel.plugins.module_utils._phase import PhaseBase, PhaseError
+
+# Asks artisan to go down or up, in one start of the application. Not on a command line, which every user can read: the
+# secret comes by the environment. maintenanceMode() came with Laravel 9, and with it the cache as a place of the state.
+_ORDER_PHP = r"""
+error_reporting(E_ALL & ~E_DEPRECATED & ~E_USER_DEPRECATED);
+ini_set('display_errors', 'stderr');
+require getcwd() . '/vendor/autoload.php';
+$app = require getcwd() . '/bootstrap/app.php';
+$kernel = $app->make(Illuminate\Contracts\Console\Kernel::class);
+$kernel->bootstrap();
+$order = json_decode(getenv('SLIPWAY_MAINTENANCE'), true);
+$state = function () use ($app) {
+    if (! $app->isDownForMaintenance()) {
+        return null;
+    }
+    if (method_exists($app, 'maintenanceMode')) {
+        return $app->maintenanceMode()->data();
+    }
+    return json_decode(file_get_contents($app->storagePath() . '/framework/down'), true) ?: [];
+};
+$before = $state();
+$told = '';
+if ($order['down'] === ($before === null)) {
+    $options = ['--secret' => $order['secret'], '--retry' => $order['retry'], '--render' => $order['render']];
+    $kernel->call($order['down'] ? 'down' : 'up', $order['down'] ? array_filter($options) : []);
+    $told = $kernel->output();
+}
+$after = $state();
+echo "\nslipway:" . json_encode([
+    'was' => $before !== null,
+    'is' => $after !== null,
+    'ours' => (($after ?? $before)['secret'] ?? '') === $order['secret'],
+    'told' => $order['secret'] ? str_replace($order['secret'], '***', $told) : $told,
+]) . "\n";
+"""
+
+_STATE_FILES = ("storage/framework/down", "storage/framework/maintenance.php")
+# Where the checks of one release may need it, at most.
+_COOKIE_SECONDS = 12 * 3600
+# It is a part of an address, and lets in whoever knows it.
+_SECRET = re.compile(r"[A-Za-z0-9._~-]{8,}\Z")
+# For documentation only (RFC 5737): nothing is sent there, the kernel is asked for the way.
+_FAR_AWAY = ("192.0.2.1", 9)
+
+
+def bypass_cookie(secret: str, now: float | None = None) -> str:
+    """Return the Cookie header by which a request passes Laravel's maintenance, as Laravel itself hands it out."""
+    expires = int(time.time() if now is None else now) + _COOKIE_SECONDS
+    mac = hmac.new(secret.encode(), str(expires).encode(), hashlib.sha256).hexdigest()
+    payload = base64.b64encode(json.dumps({"expires_at": expires, "mac": mac}).encode()).decode()
+    return "laravel_maintenance=" + urllib.parse.quote(payload, safe="")
+
+
+def own_address() -> str:
+    """Return the address by which this host reaches others, '' when it has none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect(_FAR_AWAY)
+            address = str(sock.getsockname()[0])
+        except OSError:
+            return ""
+    return "" if address.startswith("127.") else address
+
+
+class MaintenancePhases(PhaseBase):
+    """The phases down and up, and how other phases get through a maintenance."""
+
+    def _marker(self) -> dict[str, Any]:
+        """Return what a run has put up; empty when none has."""
+        return read_json(self.layout.maintenance_path) or {}
+
+    def _write_marker(self, marker: dict[str, Any]) -> None:
+        # It holds the secret.
+        write_atomic(self.layout.maintenance_path, json.dumps(marker) + "\n", 0o600)
+
+    def _adopt_maintenance(self) -> dict[str, Any] | None:
+        """Make the maintenance that a dead run left ours, so that this run ends it.
+
+        Not at once: the dead run may have changed the schema, and what is live may not stand it.
+        """
+        marker = self._marker()
+        if not marker or marker["run"] == self.params["run"]:
+            return None
+        self._write_marker({**marker, "run": self.params["run"]})
+        return {"run": marker["run"], "since": marker["since"]}
+
+    def _live_path(self) -> str:
+        live = self.layout.current()
+        return self.layout.release_path(live) if live else ""
+
+    def _down_file(self) -> dict[str, Any]:
+        """Return what Laravel keeps of a maintenance in a file; empty without one, or with the cache as its place."""
+        try:
+            with open(os.path.join(self._live_path(), _STATE_FILES[0]), encoding="utf-8") as handle:
+                content = json.load(handle)
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    def _cookie(self) -> str:
+        """Return the cookie by which health checks pass Laravel's maintenance, '' when no secret is known."""
+        secret = self._down_file().get("secret") or self._marker().get("secret") or self.params["maintenance_secret"]
+        return bypass_cookie(str(secret)) if secret and self.laravel else ""
+
+    def _ask(self, path: str, cookie: str = "") -> tuple[str, int]:
+        """Ask what is live for the page that maintenance shuts; return who answered, and the status."""
+        uri, url, fpm = self.params["maintenance_path"], self.params["health_url"], self.params["fpm_socket"]
+        if url:
+            address, status, *dummy = _probe.http_answer(
+                urllib.parse.urljoin(url, uri), self.host, self.params["verify_tls"], cookie
+            )
+            return address, status
+        if fpm:
+            script = os.path.join(path, "public", "index.php")
+            return f"PHP-FPM, {uri},", _fastcgi.get(fpm, script, uri, self.host, 30, cookie).status
+        return f"the application, {uri},", self._artisan(path, SLIPWAY_COOKIE=cookie).request(uri)
+
+    def _order(self, path: str, down: bool) -> dict[str, Any]:
+        params = self.params
+        order = {
+            "down": down,
+            "secret": params["maintenance_secret"],
+            "retry": params["maintenance_retry"],
+            "render": params["maintenance_render"],
+        }
+        artisan = self._artisan(path, SLIPWAY_MAINTENANCE=json.dumps(order))
+        return artisan.answer("go down" if down else "go up", _ORDER_PHP)
+
+    # down
+
+    def down(self) -> dict[str, Any]:
+        """Shut the site, by the flags of nginx where given, and by Laravel's own maintenance of what is live."""
+        marker, path = self._marker(), self._live_path()
+        if self.module.check_mode:
+            return {"changed": not marker}
+        flags: list[str] = self.params["maintenance_flags"]
+        application = self.laravel and bool(path)
+        if not application and not flags:
+            if not path:
+                return {"changed": False, "path": "", "shown": "nothing is live that could be shut"}
+            raise PhaseError(
+                "a kind=node application has no maintenance of its own; let nginx shut the site and name its flag in "
+                "maintenance_flags"
+            )
+        if application and not _SECRET.match(self.params["maintenance_secret"]):
+            raise PhaseError(
+                "maintenance_secret needs 8 characters or more out of A-Z, a-z, 0-9, '.', '_', '~' and '-'"
+            )
+        new = [flag for flag in flags if not os.path.lexists(flag)]
+        by_hand = application and not marker and os.path.lexists(os.path.join(path, _STATE_FILES[0]))
+        written = {
+            "run": self.params["run"],
+            "since": marker.get("since") or utc_now(),
+            "release": self.layout.current(),
+            "secret": marker.get("secret") or self.params["maintenance_secret"],
+            "application": application and not by_hand,
+            "flags": [*marker.get("flags", []), *new],
+        }
+        self._write_marker(written)
+        for flag in new:
+            self._set_flag(flag)
+        shown = []
+        changed = bool(new)
+        if application:
+            told = self._order(path, True)
+            if not told["is"]:
+                raise PhaseError(f"artisan down did not shut {path}: {' '.join(told['told'].split())[:300]}")
+            if told["was"] and not told["ours"] and not marker:
+                # Also with the cache as its place, where no file told it before.
+                by_hand = True
+                self._write_marker({**written, "application": False})
+            changed = changed or not told["was"]
+            shown.append(self._show_shut(path))
+        if flags:
+            shown.append(self._show_flags(strict=not application))
+        evidence = {"changed": changed, "path": os.path.join(path, _STATE_FILES[0]) if application else flags[0]}
+        evidence["shown"] = "; ".join(shown)
+        if by_hand:
+            evidence["left"] = "it was in maintenance already, put up by hand: this run leaves that as it is"
+        return evidence
+
+    def _set_flag(self, flag: str) -> None:
+        try:
+            os.close(os.open(flag, os.O_WRONLY | os.O_CREAT, 0o644))
+        except OSError as exc:
+            raise PhaseError(
+                f"the flag {flag} cannot be set: {exc.strerror}; let nginx_maintenance_owner be the user that releases"
+            ) from exc
+
+    def _show_shut(self, path: str) -> str:
+        """Show that users are kept out and that the secret lets in."""
+        try:
+            where, status = self._ask(path)
+            passed = self._ask(path, self._cookie())[1] if self._cookie() else 0
+        except (OSError, _fastcgi.FastCGIError) as exc:
+            raise PhaseError(f"maintenance is on, and cannot be shown: {exc}") from exc
+        if status != 503:
+            raise PhaseError(
+                f"maintenance is on, but {where} answered {status}, not 503; let maintenance_path name a page of the "
+                f"application that it does not except from maintenance"
+            )
+        if passed == 503:
+            raise PhaseError(f"maintenance is on, and {where} answered 503 to its secret as well: no check could pass")
+        return f"{where} answered 503, and {passed} with the secret" if passed else f"{where} answered 503"
+
+    def _show_flags(self, strict: bool) -> str:
+        """Ask nginx as somebody else: it lets the host itself through by its loopback address."""
+        url, address = self.params["health_url"], own_address()
+        parts = urllib.parse.urlsplit(urllib.parse.urljoin(url, self.params["maintenance_path"]))
+        told = "this host has no address of its own, or no health_url"
+        if url and address:
+            asked = parts._replace(netloc=f"{address}:{parts.port}" if parts.port else address).geturl()
+            try:
+                where, status, *dummy = _probe.http_answer(asked, self.host, self.params["verify_tls"])
+                if status == 503:
+                    return f"{where} answered 503"
+                told = f"{where} answered {status}"
+            except OSError as exc:
+                told = f"{asked} does not answer: {exc}"
+        if strict:
+            raise PhaseError(
+                f"the flags {', '.join(self.params['maintenance_flags'])} are set, but {told}, not 503; they have to "
+                f"be named as nginx's site, and nginx_maintenance_allow must not list {address or 'this host'}"
+            )
+        return f"the flags of nginx are set (not seen from here: {told})"
+
+    # up
+
+    def up(self) -> dict[str, Any]:
+        """End the maintenance that this run put up, or found left behind by a dead one."""
+        if self.module.check_mode:
+            return {"changed": bool(self._marker())}
+        return self._leave_maintenance()
+
+    def _leave_maintenance(self) -> dict[str, Any]:
+        marker, path = self._marker(), self._live_path()
+        down = os.path.join(path, _STATE_FILES[0]) if path else ""
+        evidence: dict[str, Any] = {"changed": bool(marker), "path": down, "shown": ""}
+        if marker:
+            for flag in marker["flags"]:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(flag)
+            if marker["application"]:
+                evidence["shown"] = self._lift(path, marker["release"])
+            os.unlink(self.layout.maintenance_path)
+        if self.laravel and down and os.path.lexists(down):
+            evidence["left"] = f"{down} was put up by hand before and stays; php artisan up ends it"
+        return evidence
+
+    def _lift(self, path: str, release: str | None) -> str:
+        """End Laravel's maintenance, also when the application does not start any more."""
+        still = True
+        error = ""
+        if path:
+            try:
+                still = self._order(path, False)["is"]
+            except ArtisanError as exc:
+                error = f" ({exc})"
+        # What artisan could not, and that of another release where storage is not shared.
+        for place in {path, self.layout.release_path(release) if release else ""} - {""}:
+            for name in _STATE_FILES:
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                    os.unlink(os.path.join(place, name))
+        if not path:
+            return ""
+        try:
+            where, status = self._ask(path)
+        except (OSError, ArtisanError, _fastcgi.FastCGIError) as exc:
+            return str(exc)
+        if still and status == 503:
+            raise PhaseError(f"{where} still answers 503 after artisan up{error}; run php artisan up in {path}")
+        return f"{where} answered {status}"

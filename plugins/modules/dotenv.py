@@ -1,0 +1,229 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the slipway.laravel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: dotenv
+short_description: Write the .env file of an application
+version_added: 0.1.0
+description:
+  - Writes names and values so that Laravel reads back exactly the same, and tells by name what differs.
+  - The file is replaced by one rename and has its owner and mode from its first moment.
+  - No value is shown in results, diffs or logs.
+author:
+  - The slipway.laravel authors (@slipway)
+options:
+  path:
+    description:
+      - The file. Where it is a link, the file that it leads to is written.
+    type: path
+    required: true
+  values:
+    description:
+      - Names and values; values are text, numbers, booleans (written as C(true) and C(false)) or nothing (C(null)).
+    type: dict
+    default: {}
+  state:
+    description:
+      - What becomes of the rest of the file.
+    type: str
+    choices:
+      merged: Other names, comments and the order stay. A name that is written several times has its last line changed.
+      replaced: The file holds these values and nothing else.
+    default: merged
+  example:
+    description:
+      - Path of the application's C(.env.example) on the host. Its names that the file lacks are in RV(missing).
+    type: path
+  owner:
+    description:
+      - User that owns the file; the one who runs the module unless given, or the owner of an existing file.
+    type: str
+  group:
+    description:
+      - Group that owns the file.
+    type: str
+  mode:
+    description:
+      - Permissions of the file.
+    type: raw
+    default: "0600"
+  backup:
+    description:
+      - Keep the file as it was beside it. The copy holds secrets as well, and has the same mode.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    description: Says what would change.
+    support: full
+  diff_mode:
+    description: Shows the names that are added, removed or changed, without values.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Set the database of the application and leave everything else
+  slipway.laravel.dotenv:
+    path: /var/www/app/shared/.env
+    values:
+      DB_HOST: db.example.com
+      DB_PASSWORD: "{{ vault_db_password }}"
+    example: /var/www/app/current/.env.example
+  register: env
+
+- name: Stop when the application knows settings that nobody made
+  ansible.builtin.assert:
+    that: env.missing | length == 0
+    fail_msg: "set {{ env.missing | join(', ') }} in laravel_env"
+"""
+
+RETURN = r"""
+path:
+  description: The file that was looked at, after links.
+  returned: success
+  type: str
+added:
+  description: Names that the file lacked.
+  returned: success
+  type: list
+  elements: str
+removed:
+  description: Names that are not in the file any more.
+  returned: success
+  type: list
+  elements: str
+modified:
+  description: Names that had another value.
+  returned: success
+  type: list
+  elements: str
+missing:
+  description: Names of O(example) that the file, as it is afterwards, lacks.
+  returned: when O(example) is given
+  type: list
+  elements: str
+backup_file:
+  description: The copy of the file as it was.
+  returned: when O(backup) is true and an existing file was replaced
+  type: str
+"""
+
+import os
+import tempfile
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.slipway.laravel.plugins.module_utils._dotenv import DotenvError, merge, parse_dotenv, render
+
+
+def take_values(module: AnsibleModule) -> dict[str, Any]:
+    """Return the values, and take them out of what the module shows.
+
+    ``no_log`` hides them in the log of the host. It would also blot each of them out of the result wherever it occurs,
+    and with them names and paths: a value such as ``a`` or ``1`` occurs everywhere. The result holds no value at all.
+    """
+    values: dict[str, Any] = module.params["values"]
+    module.params["values"] = {}
+    module.no_log_values.clear()
+    return values
+
+
+def read(module: AnsibleModule, path: str) -> str | None:
+    try:
+        # Line ends as they are.
+        with open(path, encoding="utf-8", newline="") as handle:
+            return handle.read()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as exc:
+        # The text of UnicodeDecodeError holds a part of the file.
+        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
+        module.fail_json(msg=f"{path} cannot be read: {reason}")
+        return None
+
+
+def write(module: AnsibleModule, path: str, text: str) -> None:
+    """Replace the file by one rename; nobody but its owner can read it at any moment."""
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=".env.", dir=os.path.dirname(path))
+    except OSError as exc:
+        module.fail_json(msg=f"{os.path.dirname(path)} cannot be written to: {exc.strerror}; make it, or correct path")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as handle:
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        if os.path.exists(path):
+            there = os.stat(path)
+            if os.geteuid() == 0:
+                os.chown(temporary, there.st_uid, there.st_gid)
+        module.set_fs_attributes_if_different(module.load_file_common_arguments(module.params, temporary), False)
+        os.replace(temporary, path)
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def missing_names(module: AnsibleModule, text: str) -> list[str]:
+    example: str = module.params["example"]
+    template = read(module, example)
+    if template is None:
+        module.fail_json(msg=f"{example} does not exist; correct example")
+    names = parse_dotenv(text)
+    return [name for name in parse_dotenv(template or "") if name not in names]
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "values": {"type": "dict", "default": {}, "no_log": True},
+            "state": {"type": "str", "choices": ["merged", "replaced"], "default": "merged"},
+            "example": {"type": "path"},
+            "owner": {"type": "str"},
+            "group": {"type": "str"},
+            "mode": {"type": "raw", "default": "0600"},
+            "backup": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    values = take_values(module)
+    path = os.path.realpath(module.params["path"])
+    before = read(module, path)
+    try:
+        text = render(values) if module.params["state"] == "replaced" else merge(before or "", values)
+    except DotenvError as exc:
+        module.fail_json(msg=f"values: {exc}")
+    old, new = parse_dotenv(before or ""), parse_dotenv(text)
+    result: dict[str, Any] = {
+        "path": path,
+        "added": [name for name in new if name not in old],
+        "removed": [name for name in old if name not in new],
+        "modified": [name for name in new if name in old and new[name] != old[name]],
+    }
+    marks = {"added": "+", "removed": "-", "modified": "~"}
+    lines = [f"{mark} {name}" for key, mark in marks.items() for name in result[key]]
+    changed = before != text
+    if module.params["example"]:
+        result["missing"] = missing_names(module, text)
+    if changed and not module.check_mode:
+        if before is not None and module.params["backup"]:
+            result["backup_file"] = module.backup_local(path)
+        write(module, path, text)
+    elif before is not None:
+        attributes = module.load_file_common_arguments(module.params, path)
+        if module.set_fs_attributes_if_different(attributes, False):
+            changed = True
+            lines.append("owner, group or mode")
+    if changed and not lines:
+        lines = ["order, comments or quoting"]
+    diff = {"prepared": "".join(f"{path}: {line}\n" for line in lines)}
+    module.exit_json(changed=changed, diff=diff, **result)
+
+
+if __name__ == "__main__":
+    main()

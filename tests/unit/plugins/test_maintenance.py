@@ -1,0 +1,303 @@
+"""The phases down and up against a played PHP, a played web server that keeps to the state, and Laravel's own check."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+
+import pytest
+from ansible_collections.slipway.laravel.plugins.module_utils import _phases_maintenance
+from ansible_collections.slipway.laravel.plugins.module_utils._phases_maintenance import bypass_cookie
+
+SECRET = "let-me-in" + "-4711"
+FRAMEWORK = "/usr/share/php/Illuminate/autoload.php"
+
+
+def evidence(result):
+    return result["phases"][-1]
+
+
+@pytest.fixture
+def live(site):
+    """A site with r1 and r2 live in this order, which share their storage; the lock is ours."""
+    site.go_live("r1", "r2")
+    for release in ("r1", "r2"):
+        (site.path(release) / "storage").symlink_to("../../shared/storage")
+    return site
+
+
+@pytest.fixture
+def web(live, http_server):
+    """The web server of the site: 503 while Laravel is in maintenance, but for the cookie."""
+
+    def status(request):
+        down = live.root / "shared/storage/framework/down"
+        passes = "laravel_maintenance=" in (request.headers["Cookie"] or "") or request.path == "/up"
+        return 503 if down.exists() and not passes else 200
+
+    return http_server(status) + "/up"
+
+
+def down(site, **args):
+    return site.run("down", **{"release": "r2", "maintenance_secret": SECRET, **args})
+
+
+def marker(site):
+    path = site.root / ".slipway/maintenance.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def is_down(site):
+    return (site.root / "shared/storage/framework/down").exists()
+
+
+@pytest.mark.skipif(not os.path.exists(FRAMEWORK), reason="Laravel is not installed here")
+@pytest.mark.skipif(shutil.which("php") is None, reason="PHP is not installed here")
+def test_laravel_takes_our_cookie():
+    code = (
+        f"require '{FRAMEWORK}'; parse_str($argv[1], $cookies);"
+        "var_dump(Illuminate\\Foundation\\Http\\MaintenanceModeBypassCookie::isValid("
+        "$cookies['laravel_maintenance'], $argv[2]));"
+    )
+    for secret, valid in ((SECRET, "bool(true)"), ("another-one", "bool(false)")):
+        told = subprocess.run(
+            ["php", "-d", "error_reporting=0", "-r", code, "--", bypass_cookie(SECRET), secret],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        assert told.stdout.strip() == valid
+
+
+def test_down_and_up(live, web):
+    code, result = down(live, health_url=web)
+    assert (code, result["changed"]) == (0, True), result.get("msg")
+    assert evidence(result)["shown"] == f"{web[:-2]} answered 503, and 200 with the secret"
+    assert json.loads((live.root / "shared/storage/framework/down").read_text())["retry"] == 60
+    path = live.root / ".slipway/maintenance.json"
+    assert (marker(live)["run"], stat.S_IMODE(path.stat().st_mode)) == ("run-1", 0o600)
+    assert down(live, health_url=web)[1]["changed"] is False
+    code, result = live.run("up", release="r2", health_url=web)
+    assert (code, result["changed"], evidence(result)["shown"]) == (0, True, f"{web[:-2]} answered 200")
+    assert (is_down(live), marker(live)) == (False, None)
+    assert live.run("up", release="r2", health_url=web)[1]["changed"] is False
+
+
+def test_secret_is_on_no_command_line_and_in_no_result(live, web):
+    result = down(live, health_url=web)[1]
+    assert SECRET not in json.dumps(result) + (live.home / "calls").read_text()
+
+
+@pytest.mark.parametrize("secret", ["", "short", "with blank and 8", "a/path/of-it"])
+def test_secret_that_is_none(live, secret):
+    code, result = down(live, maintenance_secret=secret)
+    assert (code, is_down(live), marker(live)) == (1, False, None)
+    assert "maintenance_secret needs 8 characters or more" in result["msg"]
+
+
+def test_checks_get_through(live, web, fpm):
+    down(live, health_url=web)
+    live.lock()
+    health = web.replace("/up", "/health")
+    args = {"health_url": health, "health_path": "/health", "fpm_socket": fpm.address}
+    assert live.run("verify", release="r2", **args)[0] == 0
+    assert fpm.requests[-1]["HTTP_COOKIE"].startswith("laravel_maintenance=")
+    artifact = live.artifact()
+    code, result = live.run("stage", **artifact)
+    assert (code, evidence(result)["probe"]) == (0, "the application answered /up with 200")
+
+
+def test_host_without_a_web_server_is_shown_inside_php(live):
+    code, result = down(live)
+    assert (code, evidence(result)["shown"]) == (0, "the application, /, answered 503, and 200 with the secret")
+
+
+def test_host_with_fpm_alone(live, fpm):
+    fpm.stdout = b"Status: 503\r\n\r\n"
+    result = down(live, fpm_socket=fpm.address)[1]
+    assert "answered 503 to its secret as well" in result["msg"]
+    assert [bool(request.get("HTTP_COOKIE")) for request in fpm.requests] == [False, True]
+
+
+def test_maintenance_that_does_not_show_is_none(live, http_server):
+    url = http_server() + "/up"
+    code, result = down(live, health_url=url)
+    assert code == 1
+    assert f"maintenance is on, but {url[:-2]} answered 200, not 503; let maintenance_path" in result["msg"]
+    live.run("revert", previous="r2", release="r2")
+    assert (is_down(live), marker(live)) == (False, None)
+
+
+def test_artisan_that_does_not_go_down(live):
+    live.add("r3", down_fails="disk full")
+    (live.path("r3") / "storage").symlink_to("../../shared/storage")
+    live.run("switch", release="r3")
+    assert "artisan down did not shut" in down(live, release="r3")[1]["msg"]
+
+
+@pytest.mark.parametrize("last", [["revert"], ["finish"]])
+def test_no_run_leaves_it_behind(live, web, last):
+    down(live, health_url=web)
+    code, result = live.run(*last, release="r2", previous="r2", health_url=web)
+    assert (code, evidence(result)["maintenance"]["changed"]) == (0, True)
+    assert (is_down(live), marker(live), live.locked()) == (False, None, False)
+
+
+def test_revert_leaves_it_also_when_what_was_live_is_not_well(live, web):
+    live.run("stage", **live.artifact())
+    down(live, health_url=web)
+    live.run("switch")
+    assert live.run("revert", previous="r2", health_url="http://127.0.0.1:1/up")[0] == 1
+    assert (is_down(live), marker(live), live.locked()) == (False, None, False)
+
+
+def test_maintenance_of_a_killed_run_lasts_until_the_next_run_is_over(live, web):
+    down(live, health_url=web, run="run-1")
+    dummy, result = live.run("preflight", release="", run="run-2", takeover=True, health_url=web)
+    assert evidence(result)["maintenance"]["run"] == "run-1"
+    assert (is_down(live), marker(live)["run"]) == (True, "run-2")
+    live.run("finish", release="r2", run="run-2", health_url=web)
+    assert (is_down(live), marker(live)) == (False, None)
+
+
+def test_maintenance_put_up_by_hand_stays_and_is_told(live, web):
+    state = live.root / "shared/storage/framework/down"
+    state.parent.mkdir(parents=True)
+    state.write_text(json.dumps({"secret": "of-the-operator"}))
+    code, result = down(live, health_url=web)
+    assert (code, result["changed"]) == (0, False)
+    assert "put up by hand" in evidence(result)["left"]
+    code, result = live.run("up", release="r2", health_url=web)
+    assert evidence(result)[
+        "left"
+    ] == f"{live.path('r2')}/storage/framework/down was put up by hand before and stays; " + ("php artisan up ends it")
+    live.run("finish", release="r2", health_url=web)
+    assert json.loads(state.read_text()) == {"secret": "of-the-operator"}
+
+
+def test_maintenance_put_up_by_hand_stays_also_when_this_run_breaks_off(live):
+    state = live.root / "shared/storage/framework/down"
+    state.parent.mkdir(parents=True)
+    state.write_text("{}")
+    (live.path("r2") / "app.json").write_text('{"boot_error": "syntax error"}')
+    assert down(live)[0] == 1
+    assert live.run("revert", release="r2", previous="r2")[0] == 0
+    assert state.exists()
+
+
+@pytest.mark.parametrize("secret, ours", [(SECRET, True), ("of-the-operator", False)])
+def test_state_in_the_cache_that_another_host_of_this_run_made_is_ours(live, fpm, secret, ours):
+    live.add("r3", maintenance_driver="cache")
+    (live.path("r3") / "storage").symlink_to("../../shared/storage")
+    live.run("switch", release="r3")
+    (live.home / "cache-down").write_text(json.dumps({"secret": secret}))
+    answers = iter([b"Status: 503\r\n\r\n", b"Status: 200\r\n\r\n"])
+    fpm.by_script = type("Answers", (dict,), {"get": lambda self, name, other: next(answers, other)})()
+    code, result = down(live, release="r3", fpm_socket=fpm.address)
+    assert (code, result["changed"]) == (0, False), result.get("msg")
+    assert (marker(live)["application"], "left" in evidence(result)) == (ours, not ours)
+    fpm.by_script = {}
+    assert live.run("up", release="r3", fpm_socket=fpm.address)[0] == 0
+    assert (live.home / "cache-down").exists() is not ours
+
+
+def test_up_where_the_application_does_not_start_any_more(live, web):
+    down(live, health_url=web)
+    (live.path("r2") / "app.json").write_text('{"boot_error": "syntax error"}')
+    code = live.run("up", release="r2", health_url=web)[0]
+    assert (code, is_down(live), marker(live)) == (0, False, None)
+    assert not (live.root / "shared/storage/framework/maintenance.php").exists()
+
+
+def test_up_that_is_not_seen_is_tried_again(live, http_server):
+    live.add("r3", boot_error="syntax error", maintenance_driver="cache")
+    live.run("switch", release="r3")
+    note = {"run": "run-1", "since": "now", "release": "r2", "secret": SECRET, "application": True, "flags": []}
+    (live.root / ".slipway/maintenance.json").write_text(json.dumps(note))
+    code, result = live.run("up", release="r3", health_url=http_server(503))
+    assert code == 1
+    assert "still answers 503 after artisan up (the application in" in result["msg"]
+    assert marker(live) == note
+
+
+def test_storage_of_its_own_in_each_release(live, web):
+    (live.path("r2") / "storage").unlink()
+    (live.path("r2") / "storage/framework").mkdir(parents=True)
+    down(live)
+    live.run("switch", release="r1")
+    assert live.run("up", release="r1")[0] == 0
+    assert not (live.path("r2") / "storage/framework/down").exists()
+
+
+def test_nothing_live_yet(site):
+    site.lock()
+    code, result = site.run("down", maintenance_secret=SECRET)
+    assert (code, evidence(result)["shown"], marker(site)) == (0, "nothing is live that could be shut", None)
+
+
+@pytest.mark.parametrize("phase, changed", [("down", True), ("up", False)])
+def test_check_mode(live, phase, changed):
+    code, result = live.run(phase, release="r2", maintenance_secret=SECRET, _ansible_check_mode=True)
+    assert (code, result["changed"], is_down(live), marker(live)) == (0, changed, False, None)
+
+
+# The flags of nginx
+
+
+@pytest.fixture
+def flag(live):
+    (live.home / "flags").mkdir()
+    return live.home / "flags/shop"
+
+
+def test_flags_are_set_beside_laravels_own(live, web, flag, monkeypatch):
+    monkeypatch.setattr(_phases_maintenance, "own_address", lambda: "")
+    code, result = down(live, health_url=web, maintenance_flags=[str(flag)])
+    assert (code, flag.exists(), is_down(live)) == (0, True, True), result.get("msg")
+    assert evidence(result)["shown"].endswith(
+        "not seen from here: this host has no address of its own, or no health_url)"
+    )
+    live.run("up", release="r2", health_url=web)
+    assert (flag.exists(), is_down(live)) == (False, False)
+
+
+def test_flag_that_was_there_before_stays(live, web, flag):
+    flag.touch()
+    down(live, health_url=web, maintenance_flags=[str(flag)])
+    live.run("up", release="r2", health_url=web)
+    assert flag.exists()
+
+
+def test_flag_alone_for_node(live, http_server, flag, monkeypatch):
+    monkeypatch.setattr(_phases_maintenance, "own_address", lambda: "127.0.0.1")
+    url = http_server(lambda _request: 503 if flag.exists() else 200)
+    args = {"release": "r2", "kind": "node", "health_url": url, "maintenance_flags": [str(flag)]}
+    code, result = live.run("down", **args)
+    assert (code, evidence(result)["shown"]) == (0, f"{url}/ answered 503"), result.get("msg")
+    assert live.run("up", **args)[0] == 0
+    assert not flag.exists()
+
+
+def test_flag_alone_that_does_not_show(live, http_server, flag, monkeypatch):
+    monkeypatch.setattr(_phases_maintenance, "own_address", lambda: "127.0.0.1")
+    args = {"release": "r2", "kind": "node", "health_url": http_server(), "maintenance_flags": [str(flag)]}
+    code, result = live.run("down", **args)
+    assert code == 1
+    assert "answered 200, not 503; they have to be named as nginx's site, and nginx_maintenance_allow" in result["msg"]
+    live.run("revert", previous="r2", **args)
+    assert not flag.exists()
+
+
+def test_node_without_flags(live):
+    assert (
+        "kind=node application has no maintenance of its own" in live.run("down", release="r2", kind="node")[1]["msg"]
+    )
+
+
+def test_flag_that_cannot_be_set(live, flag):
+    code, result = down(live, maintenance_flags=[f"{flag}/none"])
+    assert code == 1
+    assert "cannot be set: No such file or directory; let nginx_maintenance_owner" in result["msg"]
