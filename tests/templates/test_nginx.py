@@ -38,8 +38,10 @@ def block(text, head):
 
 def test_php_never_sees_the_link(role):
     php = block(render(role), "location = /index.php")
-    assert "fastcgi_param SCRIPT_FILENAME $realpath_root$fastcgi_script_name;" in php
-    assert "fastcgi_param DOCUMENT_ROOT $realpath_root;" in php
+    assert "fastcgi_param SCRIPT_FILENAME $slipway_root$fastcgi_script_name;" in php
+    assert "fastcgi_param DOCUMENT_ROOT $slipway_root;" in php
+    # The header has to be of the same moment as the path, not of the one when PHP has answered.
+    assert "set $slipway_root $realpath_root;\n        set $slipway_release $slipway_release_id;\n" in php
     assert php.index("include /etc/nginx/fastcgi_params;") < php.index("DOCUMENT_ROOT")
     assert "fastcgi_pass unix:/run/php/app.sock;" in php
 
