@@ -6,6 +6,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 S ?=
 D ?=
+C ?=
+N ?=
 
 .PHONY: help
 help: ## Show this list
@@ -56,6 +58,14 @@ molecule: setup ## Every Molecule scenario; S=nginx runs one, D=debian12 on one 
 bench: setup ## On the demo's hosts: price of release and site, and requests per second against the stock configuration
 	@tests/bench/release.py
 	@tests/bench/web.py
+
+.PHONY: faults faults-short endurance
+faults: setup ## Releases in the lab while everything goes wrong; C="kill-build disk-stage" runs those cases alone
+	@tests/faults/run.py $(C)
+faults-short: setup ## A short selection of them
+	@tests/faults/run.py short
+endurance: setup ## Fifty releases in a row under load, jobs counted; N=10 makes ten
+	@tests/faults/endurance.py $(if $(N),-n $(N))
 
 .PHONY: format
 format: setup ## Format the Python files

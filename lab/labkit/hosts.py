@@ -23,9 +23,6 @@ HTTP_PORT = 8080
 REPOSITORY = "/srv/git/app.git"
 LOGIN_KEY = STATE / "id_ed25519"
 DEPLOY_KEY = STATE / "deploy_key"
-SSH_CONFIG = STATE / "ssh_config"
-KNOWN_HOSTS = STATE / "known_hosts"
-KNOWN_HOSTS_GIT = STATE / "known_hosts_git"
 # Written into /run, which is empty after every start, just as what `PREPARE` does is undone by every start.
 PREPARED = "/run/slipway-lab-prepared"
 BOOTED = (
@@ -57,6 +54,28 @@ class Host:
     def disposable(self) -> bool:
         """Whether nothing is lost when it is made anew."""
         return self.image == images.GIT
+
+
+@dataclasses.dataclass(frozen=True)
+class Site:
+    """Hosts that belong together, and the directory with the files by which they are reached."""
+
+    hosts: list[Host]
+    folder: Path = STATE
+    # Makes the repository that the Git server has.
+    repository: Path = ROOT / "examples" / "build-repository"
+
+    @property
+    def ssh_config(self) -> Path:
+        return self.folder / "ssh_config"
+
+    @property
+    def known_hosts(self) -> Path:
+        return self.folder / "known_hosts"
+
+    @property
+    def known_hosts_git(self) -> Path:
+        return self.folder / "known_hosts_git"
 
 
 def distro() -> str:
@@ -94,26 +113,30 @@ def inside(container: str, script: str, *, data: bytes | None = None, check: boo
     return run(["docker", "exec", *flag, container, "sh", "-c", script], data=data, check=check, timeout=300).stdout
 
 
-def up() -> None:
-    """Start what does not run, and leave what runs alone."""
+def demo() -> Site:
+    return Site(demo_hosts())
+
+
+def up(site: Site | None = None) -> None:
+    """Start what does not run of a site, the demo's unless another is given, and leave what runs alone."""
     asked_port()
-    hosts = [host for host in demo_hosts() if not kept(host)]
+    site = site or demo()
+    hosts = [host for host in site.hosts if not kept(host)]
     images.build([host.image for host in hosts])
     write_keys()
     if not docker("network", "ls", "--quiet", "--filter", f"name=^{NETWORK}$").strip():
         docker("network", "create", "--label", LABEL, NETWORK)
     for host in hosts:
         start(host)
-    hosts = demo_hosts()
-    for host in hosts:
+    for host in site.hosts:
         finish_boot(host)
-    write_ssh_files(hosts)
-    git = next(host for host in hosts if host.image == images.GIT)
-    write_file(KNOWN_HOSTS_GIT, seed_git(git.container, git.name) + "\n")
-    for host in hosts:
-        check_ssh(host)
+    write_ssh_files(site)
+    git = next(host for host in site.hosts if host.image == images.GIT)
+    write_file(site.known_hosts_git, seed_git(git.container, git.name, site.repository) + "\n")
+    for host in site.hosts:
+        check_ssh(site, host)
         where = f", http://127.0.0.1:{published(host.container, 80)}" if host.http else ""
-        say(f"{host.name} is up: ssh -F .lab/ssh_config {host.name}{where}")
+        say(f"{host.name} is up: ssh -F {site.ssh_config.relative_to(ROOT)} {host.name}{where}")
 
 
 def kept(host: Host) -> bool:
@@ -242,9 +265,9 @@ def host_key(container: str) -> str:
     return inside(container, f"test -s {key} || ssh-keygen -A >/dev/null; cut -d' ' -f1,2 {key}").strip()
 
 
-def write_ssh_files(hosts: list[Host]) -> None:
+def write_ssh_files(site: Site) -> None:
     known, config = [], []
-    for host in hosts:
+    for host in site.hosts:
         known.append(f"{host.name} {host_key(host.container)}\n")
         config.append(
             f"Host {host.name}\n"
@@ -254,18 +277,18 @@ def write_ssh_files(hosts: list[Host]) -> None:
             f'  IdentityFile "{LOGIN_KEY}"\n'
             "  IdentitiesOnly yes\n"
             f"  HostKeyAlias {host.name}\n"
-            f'  UserKnownHostsFile "{KNOWN_HOSTS}"\n'
+            f'  UserKnownHostsFile "{site.known_hosts}"\n'
             "  StrictHostKeyChecking yes\n"
         )
-    write_file(KNOWN_HOSTS, "".join(known), 0o600)
-    write_file(SSH_CONFIG, "\n".join(config), 0o600)
+    write_file(site.known_hosts, "".join(known), 0o600)
+    write_file(site.ssh_config, "\n".join(config), 0o600)
 
 
-def check_ssh(host: Host) -> None:
+def check_ssh(site: Site, host: Host) -> None:
     argv: list[str | Path] = [
         "ssh",
         "-F",
-        SSH_CONFIG,
+        site.ssh_config,
         "-o",
         "BatchMode=yes",
         "-o",
@@ -277,13 +300,12 @@ def check_ssh(host: Host) -> None:
         raise LabError(f"{host.name} runs, but does not answer over SSH:\n  {run(argv, check=False).stderr.strip()}")
 
 
-def seed_git(container: str, name: str) -> str:
-    """Serve the sample application's repository from a host, and return its known_hosts line.
+def seed_git(container: str, name: str, script: Path = Site.repository) -> str:
+    """Serve the repository that a script makes from a host, and return the host's known_hosts line.
 
     The URL is ssh://git@<name>/srv/git/app.git, and .lab/deploy_key opens it.
     """
     write_keys()
-    script = ROOT / "examples" / "build-repository"
     if inside(container, "command -v git || true").strip() == "":
         raise LabError(f"{container} has no git: start it from the image git (lab/lab images git).")
     with tempfile.TemporaryDirectory(prefix="slipway-lab-") as folder:
@@ -328,5 +350,6 @@ def down() -> None:
         say(f"Removed {len(containers)} host(s).")
     for network in docker("network", "ls", "--quiet", "--filter", f"label={LABEL}").split():
         docker("network", "rm", network)
-    for path in (SSH_CONFIG, KNOWN_HOSTS, KNOWN_HOSTS_GIT):
-        path.unlink(missing_ok=True)
+    for name in ("ssh_config", "known_hosts", "known_hosts_git"):
+        for path in [STATE / name, *STATE.glob(f"*/{name}")]:
+            path.unlink(missing_ok=True)

@@ -15,7 +15,9 @@ description:
     its end. Each line is bound to the line before by its hash, so that a later change shows.
   - The record holds who released what, when and onto which hosts, each phase with its evidence, failures, and the
     outcome,
-    which is one of V(success), V(rolled back), V(reverted), V(aborted) (before anything was live) or V(partial).
+    which is one of V(success), V(rolled back), V(reverted), V(aborted) (before anything was live) or V(partial) (hosts
+    differ, or what is live on one of them is not known); besides what is live on each host, and how many modules the
+    run of the playbook carried out there.
   - A run that found nothing to do, and a run in check mode, leave no record. Playbooks without a release are left
     alone.
   - It never stops or changes a run; when it cannot write, it warns once.
@@ -57,6 +59,29 @@ if TYPE_CHECKING:
 PREFIX = "slipway.laravel."
 RELEASE_ACTIONS = (PREFIX + "release", PREFIX + "release_build")
 
+# The phases that a release has and a rollback has not.
+BROUGHT = ("build", "stage")
+
+# Actions of ansible-core that run nothing on a host. All others run a module there.
+ON_CONTROLLER = {
+    "add_host",
+    "assert",
+    "debug",
+    "fail",
+    "group_by",
+    "import_playbook",
+    "import_role",
+    "import_tasks",
+    "include_role",
+    "include_tasks",
+    "include_vars",
+    "meta",
+    "pause",
+    "set_fact",
+    "set_stats",
+    "validate_argument_spec",
+}
+
 
 def inventory_name(sources: tuple[str, ...]) -> str:
     """Return the name that an inventory's records go under: of its directory, or of its file without the ending."""
@@ -69,15 +94,25 @@ def inventory_name(sources: tuple[str, ...]) -> str:
     return os.path.splitext(os.path.basename(path))[0]
 
 
-def outcome_of(phases: list[dict[str, Any]], failed: bool) -> str:
-    """Say in one word how a run ended, from its phases in order."""
+def runs_no_module(action: str) -> bool:
+    """Say whether a task does its work on the controller alone."""
+    return action.rpartition(".")[2] in ON_CONTROLLER
+
+
+def outcome_of(phases: list[dict[str, Any]], failed: bool, lost: bool = False) -> str:
+    """Say in one word how a run ended, from its phases in order.
+
+    :param lost: a host went away when or after it may have switched, so that nobody knows what is live there
+    """
     switched = {phase["host"] for phase in phases if phase["phase"] == "switch" and phase["changed"]}
     if failed:
         reverted = {phase["host"] for phase in phases if phase["phase"] == "revert" and phase.get("reverted")}
+        if lost:
+            return "partial"
         if not switched:
             return "aborted"
         return "reverted" if switched <= reverted else "partial"
-    if any(phase["phase"] == "build" for phase in phases):
+    if any(phase["phase"] in BROUGHT for phase in phases):
         return "success" if switched else "unchanged"
     return "rolled back" if switched else "unchanged"
 
@@ -101,6 +136,9 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         self._phases: list[dict[str, Any]] = []
         self._release = ""
         self._failed = self._named = False
+        self._module_runs: dict[str, int] = {}
+        self._live: dict[str, str | None] = {}
+        self._lost: set[str] = set()
 
     def set_options(self, task_keys: Any = None, var_options: Any = None, direct: Any = None) -> None:
         super().set_options(task_keys=task_keys, var_options=var_options, direct=direct)
@@ -170,43 +208,67 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         self._task_started = time.time()
 
     def v2_runner_on_ok(self, result: CallbackTaskResult) -> None:
+        self._count(result)
         self._note(result)
 
     def v2_runner_on_failed(self, result: CallbackTaskResult, ignore_errors: bool = False) -> None:
-        self._note(result, failed=True)
+        self._count(result)
+        self._note(result)
         if not ignore_errors:
             self._note_failure(result, str(result.result.get("msg", "no message")))
 
-    def v2_runner_on_unreachable(self, result: CallbackTaskResult) -> None:
-        self._note_failure(result, f"unreachable: {result.result.get('msg', '')}")
+    def v2_runner_item_on_ok(self, result: CallbackTaskResult) -> None:
+        self._count(result, item=True)
 
-    def _note_failure(self, result: CallbackTaskResult, message: str) -> None:
-        self._failed = True
+    def v2_runner_item_on_failed(self, result: CallbackTaskResult) -> None:
+        self._count(result, item=True)
+
+    def v2_runner_on_unreachable(self, result: CallbackTaskResult) -> None:
+        # The role lets hosts that went away take part to the end, where it fails for them.
+        message = f"unreachable: {result.result.get('msg', '')}"
+        self._note_failure(result, message, passed_over=result.task.ignore_unreachable)
+        host = result.host.get_name()
+        phases = (result.task_fields.get("args") or {}).get("phases") or []
+        switched = any((phase["host"], phase["phase"]) == (host, "switch") for phase in self._phases)
+        if "switch" in phases or (switched and "finish" not in phases):
+            # Until a later run of the module says otherwise.
+            self._lost.add(host)
+            self._live[host] = "unknown"
+
+    def _count(self, result: CallbackTaskResult, item: bool = False) -> None:
+        """Count a module that ran on a host: of a loop, each of its items."""
+        if bool(result.task.loop) != item or runs_no_module(result.task.action):
+            return
+        delegated = result.result.get("_ansible_delegated_vars") or {}
+        host = delegated.get("ansible_delegated_host") or result.host.get_name()
+        if host != "localhost" or "localhost" in self._hosts:
+            self._module_runs[host] = self._module_runs.get(host, 0) + 1
+
+    def _note_failure(self, result: CallbackTaskResult, message: str, passed_over: bool = False) -> None:
+        self._failed = self._failed or not passed_over
         if result.task.action == "ansible.builtin.fail":
             return  # the role tells how it ended; the failure itself has an entry
         self._append("failure", {"host": result.host.get_name(), "task": result.task.get_name(), "message": message})
 
-    def _note(self, result: CallbackTaskResult, failed: bool = False) -> None:
+    def _note(self, result: CallbackTaskResult) -> None:
         if self._record is None or not result.task.action.startswith(PREFIX):
             return
         content = dict(result.result)
         host = content.get("_ansible_delegated_vars", {}).get("inventory_hostname") or result.host.get_name()
         phases = [dict(phase) for phase in content.get("phases", [])]
-        if "migrations" in content and result.task.action == PREFIX + "artisan":
-            seconds = round(sum(entry.get("seconds", 0) for entry in content.get("results", [])), 3)
-            names = list(content["migrations"])
-            phases = [{"phase": "migrate", "seconds": seconds, "changed": bool(names), "migrations": names}]
-            if failed:  # Ansible keeps that key to itself: the event says it
-                phases[0].update(seconds=content.get("seconds", seconds), error=content.get("msg"))
         # What Ansible and the network needed around the module counts for the first phase of the run.
         around = time.time() - self._task_started - sum(phase["seconds"] for phase in phases)
         for phase in phases:
             self._phases.append({**phase, "host": host, "wall": round(phase["seconds"] + max(around, 0), 3)})
             self._append("phase", self._phases[-1])
             around = 0
+        if result.task.action == RELEASE_ACTIONS[0]:
+            self._lost.discard(host)
+            if "current" in content:
+                self._live[host] = content["current"]
         if content.get("release"):
             self._release = str(content["release"])
-            if any(phase["phase"] == "build" for phase in phases):
+            if any(phase["phase"] in BROUGHT for phase in phases):
                 self._named = True
                 self._rename(self._release)
 
@@ -216,7 +278,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         if self._record is None:
             return
         failed = self._failed or bool(stats.failures or stats.dark)
-        outcome = outcome_of(self._phases, failed)
+        outcome = outcome_of(self._phases, failed, bool(self._lost))
         try:
             if outcome == "unchanged":
                 self._record.discard()
@@ -229,7 +291,15 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
                 seconds[phase["phase"]] = max(seconds.get(phase["phase"], 0), phase["wall"])
             total = round(time.time() - self._started, 1)
             self._record.append(
-                "outcome", {"outcome": outcome, "release": self._release, "seconds": total, "phases": seconds}
+                "outcome",
+                {
+                    "outcome": outcome,
+                    "release": self._release,
+                    "seconds": total,
+                    "phases": seconds,
+                    "live": self._live,
+                    "module_runs": self._module_runs,
+                },
             )
             report = os.path.splitext(self._record.path)[0] + ".md"
             with open(report, "w", encoding="utf-8") as handle:
@@ -242,4 +312,6 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         self._display.banner("RELEASE")
         self._display.display(f"{outcome}: {self._release or 'no release'} in {total} s", color=colour)
         self._display.display("  " + ", ".join(f"{name} {value:.1f} s" for name, value in seconds.items()))
+        runs = ", ".join(f"{host} {count}" for host, count in self._module_runs.items())
+        self._display.display(f"  module runs: {runs}")
         self._display.display(f"  record {self._record.path}\n  report {report}")

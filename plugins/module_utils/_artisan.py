@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
     from ansible.module_utils.basic import AnsibleModule
 
-# Boots the application once and answers with one JSON object; works on Laravel 8 to 13, where `about --json` (9.21)
-# does not. A service that cannot be reached is an entry in "errors", not a failure.
-INFO_PHP = r"""
+# Boots the application in the current directory, for snippets that ask it for more than a command of it tells.
+BOOT_PHP = r"""
 error_reporting(E_ALL & ~E_DEPRECATED & ~E_USER_DEPRECATED);
 ini_set('display_errors', 'stderr');
 require getcwd() . '/vendor/autoload.php';
@@ -41,6 +40,13 @@ foreach (config('database.redis', []) as $name => $connection) {
         config(["database.redis.$name.timeout" => 3]);
     }
 }
+"""
+
+# Boots the application once and answers with one JSON object; works on Laravel 8 to 13, where `about --json` (9.21)
+# does not. A service that cannot be reached is an entry in "errors", not a failure.
+INFO_PHP = (
+    BOOT_PHP
+    + r"""
 $errors = [];
 $try = function ($name, $function) use (&$errors) {
     try {
@@ -101,13 +107,16 @@ $info = [
 $info['errors'] = (object) $errors;
 echo "\nslipway:" . json_encode($info, JSON_INVALID_UTF8_SUBSTITUTE | JSON_UNESCAPED_SLASHES) . "\n";
 """
+)
 
-# Answers a health request inside one PHP process: for hosts without PHP-FPM.
+# Answers a health request inside one PHP process: for hosts without PHP-FPM. A cookie comes by the environment, since a
+# command line is visible to every user.
 REQUEST_PHP = r"""
 require getcwd() . '/vendor/autoload.php';
 $app = require getcwd() . '/bootstrap/app.php';
 $kernel = $app->make(Illuminate\Contracts\Http\Kernel::class);
-$response = $kernel->handle(Illuminate\Http\Request::create($argv[1]));
+parse_str((string) getenv('SLIPWAY_COOKIE'), $cookies);
+$response = $kernel->handle(Illuminate\Http\Request::create($argv[1], 'GET', [], $cookies));
 echo "\nslipway:" . json_encode(['status' => $response->getStatusCode()]) . "\n";
 """
 
@@ -245,7 +254,8 @@ class Artisan:
         self._module = module
         self.release = release
         self._php = php
-        self._environment = {"LC_ALL": "C.UTF-8", **(environment or {})}
+        # The console breaks the lines of an error, within words, at the width of the terminal.
+        self._environment = {"LC_ALL": "C.UTF-8", "COLUMNS": "4000", **(environment or {})}
 
     def problem(self) -> str | None:
         """Return why artisan cannot run here, or None."""
@@ -282,7 +292,12 @@ class Artisan:
             raise ArtisanError(f"artisan {command[0]} exited {rc} in {self.release}: {error_text(out, err)}", result)
         return result
 
-    def _answer(self, what: str, code: str, *arguments: str) -> dict[str, Any]:
+    def answer(self, what: str, code: str, *arguments: str) -> dict[str, Any]:
+        """Run a PHP snippet in the release and return the JSON object that it prints after ``slipway:``.
+
+        :param what: what the application cannot do when it prints none
+        :raises ArtisanError: it printed none
+        """
         rc, out, err = self._php_run(["-r", code, "--", *arguments])
         for line in out.splitlines():
             if line.startswith("slipway:"):
@@ -296,14 +311,14 @@ class Artisan:
 
         :raises ArtisanError: it does not boot
         """
-        return self._answer("boot", INFO_PHP)
+        return self.answer("boot", INFO_PHP)
 
     def request(self, uri: str) -> int:
         """Let the application answer a GET request inside one PHP process and return the status.
 
         :raises ArtisanError: it does not boot
         """
-        return int(self._answer("answer " + uri, REQUEST_PHP, uri)["status"])
+        return int(self.answer("answer " + uri, REQUEST_PHP, uri)["status"])
 
     def commands(self) -> dict[str, set[str]]:
         """Return the commands that this application has, each with its options.

@@ -82,7 +82,9 @@ def _receive(sock: socket.socket) -> Response:
             return Response(stdout, stderr)
 
 
-def get(address: str, script: str, uri: str = "/", host: str = "localhost", timeout: float = 10) -> Response:
+def get(
+    address: str, script: str, uri: str = "/", host: str = "localhost", timeout: float = 10, cookie: str = ""
+) -> Response:
     """Ask PHP-FPM to run one script, as nginx would for a GET request.
 
     :param address: path of the unix socket, or ``host:port``
@@ -90,6 +92,7 @@ def get(address: str, script: str, uri: str = "/", host: str = "localhost", time
     :param uri: path (and query) that the script sees as the request
     :param host: value of the Host header
     :param timeout: seconds for each network operation
+    :param cookie: value of the Cookie header, if any
     :raises FastCGIError: PHP-FPM is not reachable or breaks off
     """
     path, dummy, query = uri.partition("?")
@@ -112,6 +115,7 @@ def get(address: str, script: str, uri: str = "/", host: str = "localhost", time
         "HTTP_HOST": host,
         "HTTP_USER_AGENT": "slipway",
         "HTTP_ACCEPT": "*/*",
+        **({"HTTP_COOKIE": cookie} if cookie else {}),
     }
     encoded = _encode(params)
     if len(encoded) > _MAX_CONTENT:

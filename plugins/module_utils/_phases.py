@@ -9,28 +9,40 @@ and does what is missing, so that a run that was killed can be started again. Ea
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import json
 import os
 import shutil
 import signal
 import time
+import urllib.parse
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.slipway.laravel.plugins.module_utils import _fastcgi, _preflight, _probe
-from ansible_collections.slipway.laravel.plugins.module_utils._artisan import (
-    Artisan,
-    ArtisanError,
-    fingerprint,
-    take_environment,
+from ansible_collections.slipway.laravel.plugins.module_utils import (
+    _artifact,
+    _endpoint,
+    _fastcgi,
+    _preflight,
+    _probe,
+    _processes,
+    _start,
 )
+from ansible_collections.slipway.laravel.plugins.module_utils._artisan import Artisan, ArtisanError, fingerprint
 from ansible_collections.slipway.laravel.plugins.module_utils._layout import (
     MANIFEST,
-    Layout,
+    Heartbeat,
     LayoutError,
     link_atomic,
+    utc_now,
     write_atomic,
 )
+from ansible_collections.slipway.laravel.plugins.module_utils._migrate import MigrationError
+from ansible_collections.slipway.laravel.plugins.module_utils._phase import PhaseError
+from ansible_collections.slipway.laravel.plugins.module_utils._phases_database import DatabasePhases
+from ansible_collections.slipway.laravel.plugins.module_utils._phases_maintenance import MaintenancePhases
+from ansible_collections.slipway.laravel.plugins.module_utils._requirements import requirement_problems
+from ansible_collections.slipway.laravel.plugins.module_utils._snapshot import SnapshotError
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -38,9 +50,17 @@ if TYPE_CHECKING:
 # What Laravel's skeleton has in storage/; an application may have left out empty directories.
 STORAGE_DIRS = ("app/public", "framework/cache/data", "framework/sessions", "framework/views", "logs")
 
-# Read by PHP-FPM itself, outside of the application and of what nginx serves.
+# Read by PHP-FPM itself, outside of the application and of what nginx serves. A directory to forget is one whose files
+# were replaced: PHP-FPM does not look at a file twice.
 _OPCACHE_PHP = """<?php
 header('Content-Type: application/json');
+if (isset($_GET['forget']) && function_exists('opcache_get_status')) {
+    foreach (array_keys((opcache_get_status(true) ?: [])['scripts'] ?? []) as $file) {
+        if (strpos($file, $_GET['forget'] . '/') === 0) {
+            opcache_invalidate($file, true);
+        }
+    }
+}
 echo json_encode(function_exists('opcache_get_status') ? opcache_get_status(false) : false);
 """
 
@@ -48,73 +68,137 @@ echo json_encode(function_exists('opcache_get_status') ? opcache_get_status(fals
 _OPCACHE_FREE = 0.2
 
 
-class PhaseError(Exception):
-    """A phase failed; the message says what, where and the remedy."""
+# The phases that may begin without the lock; the second one checks it by itself.
+_WITHOUT_LOCK = ("preflight", "revert")
+# Those after which the lock need not be ours any more.
+_LAST = ("revert", "finish")
 
 
-class Phases:
-    """The phases of one release on this host, with the parameters of the module."""
+class Phases(DatabasePhases, MaintenancePhases):
+    """The phases of one release on this host."""
 
     def __init__(self, module: AnsibleModule) -> None:
-        self.module = module
-        self.params: dict[str, Any] = module.params
-        self.layout = Layout(self.params["root"])
-        self.release: str = self.params["release"]
-        self.path = self.layout.release_path(self.release)
-        self.environment = take_environment(module)
-        self.host: str = self.params["health_host"]
+        super().__init__(module)
+        self.smoke = self._take_smoke()
+        self.answers: list[dict[str, Any]] = []
+        self.artifact_url = _artifact.take_address(module) if self.params["artifact_url"] else ""
 
     def run(self, phase: str) -> dict[str, Any]:
         """Run one phase and return its evidence.
 
         :raises PhaseError: it failed
         """
-        # A heartbeat with each phase; a lock that was taken over means that somebody else is at work.
-        needs_lock = phase not in ("preflight", "revert") and not self.module.check_mode
-        if needs_lock and not self.layout.holds_lock(self.params["run"]):
-            raise PhaseError(
-                f"{self.layout.lock_path} is not held by run {self.params['run']} any more; nothing was done"
-            )
+        working = not self.module.check_mode
         method = getattr(self, phase)
         try:
-            evidence: dict[str, Any] = method()
-        except (LayoutError, ArtisanError) as exc:
+            if phase not in _WITHOUT_LOCK:
+                # A lock that was taken over means that somebody else is at work.
+                self.guard("nothing was done", phase=phase, release=self.release)
+                if working and phase not in _LAST:
+                    self._note(phase)
+            with Heartbeat(self.layout, self.params["run"]) if working else contextlib.nullcontext():
+                evidence: dict[str, Any] = method()
+            if phase not in _LAST:
+                self.guard(f"stopped after {phase}")
+        except (LayoutError, ArtisanError, SnapshotError, _artifact.ArtifactError) as exc:
             raise PhaseError(str(exc)) from exc
+        except MigrationError as exc:
+            raise PhaseError(str(exc), exc.evidence) from exc
         except OSError as exc:
             raise PhaseError(f"{exc.strerror or exc}: {exc.filename or self.layout.root}") from exc
         return evidence
 
-    def _artisan(self, path: str, **extra: str) -> Artisan:
-        return Artisan(self.module, path, self.params["php"], {**self.environment, **extra})
+    def _note(self, phase: str) -> None:
+        """Keep what this run is about, for the one that finds it killed."""
+        params = self.params
+        values = {name: params[name] for name in ("owner", "release", "artifact", "sha256")}
+        commit = self.layout.manifest(self.release).get("commit")
+        self.layout.note_run(params["run"], phase=phase, commit=commit, **values)
+
+    def _take_smoke(self) -> list[dict[str, Any]]:
+        """Return the smoke checks, and take what may be secret in their addresses out of what the module shows.
+
+        Of ``no_log`` alone every place where an address is named would be blotted out.
+        """
+        taken = [dict(check) for check in self.params["smoke"]]
+        for check in self.params["smoke"]:
+            for key in ("path", "url"):
+                self.module.no_log_values.discard(check[key])
+                check[key] = check[key] and _endpoint.shown(check[key])
+        return taken
 
     # preflight
 
     def preflight(self) -> dict[str, Any]:
         """Look for everything that would stop this release, name it all at once, and take the lock."""
+        clock, reference = time.time(), self.params["expect"]["now"]
         problems = _preflight.problems(self.module, self.layout, self.environment)
-        if problems:
-            listed = "\n".join(f"- {problem}" for problem in problems)
-            text = f"not ready for a release, nothing was changed:\n{listed}" if problems[1:] else problems[0]
-            raise PhaseError(text)
-        taken_from = None
+        holder = self.layout.lock_holder() if problems else None
+        if holder and holder.get("run") != self.params["run"]:
+            # Alone it is told by whoever wants to take the lock, below; here it is one more thing to see to.
+            held = f"{self.layout.lock_path} is held by {holder.get('owner')} since {holder.get('since')}"
+            problems.append(f"{held}; wait for that run, or see whether it is dead")
+        self._stop_at("for a release", problems)
+        params, layout = self.params, self.layout
+        taken_from, removed, maintenance = None, [], None
+        unfinished = self._unfinished()
         if not self.module.check_mode:
-            params = self.params
-            taken_from = self.layout.lock(params["run"], params["owner"], params["lock_ttl"], params["takeover"])
+            taken_from = layout.lock(
+                params["run"], params["owner"], params["lock_ttl"], params["takeover"], phase="preflight"
+            )
             # With the lock ours, what lies there was left by a run that was killed.
-            for pattern in ("build/*", "staging-*"):
-                for leftover in glob.glob(os.path.join(self.layout.private_dir, pattern)):
-                    shutil.rmtree(leftover)
-        current = self.layout.current()
-        manifest = self.layout.manifest(current) if current else {}
+            unfinished = self._unfinished()
+            if params["resume"]:
+                layout.adopt_run(params["run"])
+            else:
+                removed = self._clean_up()
+            maintenance = self._adopt_maintenance()
+            layout.note_run(params["run"], owner=params["owner"], since=utc_now(), phase="preflight")
+        current = layout.current()
+        manifest = layout.manifest(current) if current else {}
         return {
-            "changed": False,
+            "changed": bool(removed),
             "current": current,
             "live_commit": manifest.get("commit", ""),
             "stale": bool(current) and self._stale(current or ""),
-            "rollback_target": self.layout.rollback_target(),
-            "releases": self.layout.installed(),
+            "rollback_target": layout.rollback_target(),
+            "releases": layout.installed(),
+            "snapshots": [
+                {name: entry.get(name) for name in ("id", "release")} for entry in self._snapshots().entries()
+            ],
             "taken_from": taken_from,
+            "unfinished": unfinished,
+            "removed": removed,
+            "maintenance": maintenance,
+            "clock": clock,
+            "clock_skew": None if reference is None else round(clock - reference, 3),
         }
+
+    def _unfinished(self) -> dict[str, Any] | None:
+        """Return what a killed run was about, None when the last one ended, or had not built anything yet."""
+        state = self.layout.run_state()
+        if not state.get("release") or state.get("run") == self.params["run"]:
+            return None
+        names = ("run", "owner", "since", "release", "commit", "phase", "artifact", "sha256")
+        return {**{name: state.get(name) for name in names}, "staged": self.layout.is_staged(state["release"])}
+
+    def _clean_up(self) -> list[str]:
+        """Remove what a killed run left; nothing that was ever live or that a process needs."""
+        removed = self.layout.leftovers(_processes.releases_in_use(self.layout.root))
+        for release in removed:
+            self.layout.remove(release)
+        for pattern in ("build/*", "staging-*"):
+            for leftover in glob.glob(os.path.join(self.layout.private_dir, pattern)):
+                shutil.rmtree(leftover)
+        about = self.layout.run_state().get("release")
+        if about and about != self.release:
+            self.layout.sweep_artifacts(about)
+        return removed
+
+    def _stop_at(self, what: str, problems: list[str]) -> None:
+        if problems:
+            listed = "\n".join(f"- {problem}" for problem in problems)
+            raise PhaseError(f"not ready {what}, nothing was changed:\n{listed}" if problems[1:] else problems[0])
 
     def _stale(self, current: str) -> bool:
         """Say whether shared/.env is newer than the configuration cache of the live release, made from it."""
@@ -129,13 +213,59 @@ class Phases:
 
     def stage(self) -> dict[str, Any]:
         """Unpack the artifact, link what is shared, build the caches in the final path, and probe the result."""
+        missing = requirement_problems(self.module, self.layout, self.environment, self.params["requires"])
+        self._stop_at(f"for {self.release}", missing)
         if self.module.check_mode:
             return {"changed": True}
-        evidence: dict[str, Any] = {"changed": not os.path.isdir(self.path)}
-        if evidence["changed"]:
+        evidence: dict[str, Any] = {"changed": False}
+        done = self._staged_before()
+        if not done:
+            evidence = self._prepare()
+        try:
+            evidence["probe"] = self._probe(self.path)
+        except PhaseError as exc:
+            # New code may need the new schema: then the phase probe asks again after the migrations.
+            if not self.laravel or not (self._artisan(self.path).info().get("migrations") or {}).get("pending", []):
+                raise
+            evidence.update(probe=f"not well before its migrations ({exc})", probe_again=True)
+        if not done:
+            # Last of all: a stage that was interrupted is begun again.
+            manifest = {**self.layout.manifest(self.release), "staged_at": utc_now()}
+            write_atomic(os.path.join(self.path, MANIFEST), json.dumps(manifest, indent=1) + "\n")
+        return evidence
+
+    def _staged_before(self) -> bool:
+        """Say whether an earlier run staged this release to the end, from this artifact and from what .env says now."""
+        manifest, expected = self.layout.manifest(self.release), self.params["sha256"]
+        same = not expected or manifest.get("sha256") == expected
+        return bool(manifest.get("staged_at")) and same and not self._stale(self.release)
+
+    def _prepare(self) -> dict[str, Any]:
+        before = os.path.isdir(self.path)
+        if not before or self._to_unpack_again():
             self._unpack()
         self._link_shared()
-        evidence["bridged"] = self._bridge_assets()
+        evidence: dict[str, Any] = {"changed": True, "bridged": self._bridge_assets()}
+        if self.laravel:
+            self._prepare_laravel(evidence)
+        if before:
+            self._ask_opcache(f"/?forget={urllib.parse.quote(os.path.realpath(self.path))}")
+        return evidence
+
+    def _to_unpack_again(self) -> bool:
+        """Say whether what lies there was begun by a killed run, or came from another artifact."""
+        manifest = self.layout.manifest(self.release)
+        expected = self.params["sha256"]
+        other = bool(expected) and manifest.get("sha256") not in (None, expected)
+        if any(entry["release"] == self.release for entry in self.layout.history()) or (
+            self.release == self.layout.current()
+        ):
+            if other:
+                raise PhaseError(f"{self.path} was live already, from another artifact than {expected}; release again")
+            return False
+        return bool(self.params["artifact"]) and (other or not manifest.get("staged_at"))
+
+    def _prepare_laravel(self, evidence: dict[str, Any]) -> None:
         views = os.path.join(self.path, "bootstrap/cache/views")
         os.makedirs(views, exist_ok=True)
         # Each release compiles views of its own: shared ones are overwritten by the release that is not live yet.
@@ -147,15 +277,6 @@ class Phases:
         if os.path.isdir(os.path.join(self.path, "storage/app/public")):
             # By ourselves: storage:link exits 0 when it fails.
             link_atomic("../storage/app/public", os.path.join(self.path, "public/storage"))
-        try:
-            evidence["probe"] = self._probe(self.path)
-        except PhaseError as exc:
-            # New code may need the new schema: then the phase probe asks again after the migrations.
-            pending = (artisan.info().get("migrations") or {}).get("pending", [])
-            if not pending:
-                raise
-            evidence.update(probe=f"not well before its migrations ({exc})", probe_again=True)
-        return evidence
 
     def probe(self) -> dict[str, Any]:
         """Probe a staged release again, after the migrations that it needs."""
@@ -163,6 +284,9 @@ class Phases:
 
     def _unpack(self) -> None:
         artifact, expected = self.params["artifact"], self.params["sha256"]
+        if self.artifact_url:
+            artifact = os.path.join(self.layout.private_dir, "artifacts", f"{self.release}.tar.gz")
+            _artifact.obtain(self.module, self.artifact_url, artifact, expected)
         if not artifact or not os.path.isfile(artifact):
             raise PhaseError(f"the artifact {artifact or '(none given)'} is not on this host")
         found = self.module.sha256(artifact)
@@ -175,11 +299,18 @@ class Phases:
         if rc != 0:
             shutil.rmtree(staging, ignore_errors=True)
             raise PhaseError(f"{artifact} cannot be unpacked: {' '.join(err.split())[:300]}")
-        manifest_path = os.path.join(staging, MANIFEST)
-        with open(manifest_path, encoding="utf-8") as handle:
-            manifest = {"release": self.release, **json.load(handle), "sha256": expected}
-        write_atomic(manifest_path, json.dumps(manifest, indent=1) + "\n")
+        try:
+            known = _artifact.manifest(artifact, _artifact.read_tree(staging))
+        except _artifact.ArtifactError:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+        manifest = {"release": self.release, **known, "sha256": expected}
+        write_atomic(os.path.join(staging, MANIFEST), json.dumps(manifest, indent=1) + "\n")
+        self.guard()
+        if os.path.isdir(self.path):
+            shutil.rmtree(self.path)
         os.rename(staging, self.path)
+        self._note("stage")
 
     def _link_shared(self) -> None:
         for name in self.params["shared_dirs"]:
@@ -187,7 +318,7 @@ class Phases:
         for name in self.params["shared_files"]:
             self._share(name, os.path.isfile)
         storage = os.path.join(self.layout.shared_dir, "storage")
-        if "storage" in self.params["shared_dirs"]:
+        if self.laravel and "storage" in self.params["shared_dirs"]:
             for name in STORAGE_DIRS:
                 os.makedirs(os.path.join(storage, name), exist_ok=True)
 
@@ -241,23 +372,37 @@ class Phases:
         return len(bridged)
 
     def _cache(self, artisan: Artisan, command: list[str]) -> dict[str, Any]:
+        self.guard()
         result = artisan.run([str(word) for word in command])
         return {"command": " ".join(result["command"]), "seconds": result["seconds"]}
 
     def _probe(self, path: str) -> str:
         """Let the release answer the health request before, or without, traffic."""
         uri = self.params["health_path"]
+        if not self.laravel:
+            return self._probe_server(path, uri)
+        cookie = self._cookie()
         if self.params["fpm_socket"]:
-            problem = _probe.fpm_problem(self.params["fpm_socket"], path, uri, self.host)
+            problem = _probe.fpm_problem(self.params["fpm_socket"], path, uri, self.host, cookie)
             if problem:
                 raise PhaseError(problem)
             return f"PHP-FPM answered {uri}"
-        status = self._artisan(path).request(uri)
+        status = self._artisan(path, SLIPWAY_COOKIE=cookie).request(uri)
         if not 200 <= status < 300:
             raise PhaseError(
                 f"the application in {path} answered {uri} with {status}; see {self.layout.shared_dir}/storage/logs"
             )
         return f"the application answered {uri} with {status}"
+
+    def _probe_server(self, path: str, uri: str) -> str:
+        """Start the release beside the live one, on a port of its own, where a command for that is given."""
+        argv = [str(word) for word in self.params["probe_command"]]
+        if not argv:
+            return "not asked: no probe_command is given"
+        problem = _start.start_problem(argv, path, self.environment, uri, self.host, self.params["timeout"])
+        if problem:
+            raise PhaseError(problem)
+        return f"{' '.join(argv)} answered {uri}"
 
     # switch, restart, verify
 
@@ -275,28 +420,40 @@ class Phases:
         """Let every worker of another release finish its job and end, and reload PHP-FPM where that is needed."""
         if self.module.check_mode:
             return {"changed": True}
-        before = {worker["pid"] for worker in _probe.workers(self.layout.root)}
+        before = {worker["pid"] for worker in self._workers()}
         stopped = self._stop_old_workers()
         for command in self.params["restart_commands"]:
+            self.guard()
             self._command([str(word) for word in command])
         reloaded = self._reload_fpm()
-        after = {worker["pid"] for worker in _probe.workers(self.layout.root)}
+        after = {worker["pid"] for worker in self._workers()}
         return {"changed": bool(stopped or before != after or reloaded), "stopped": stopped, "fpm_reloaded": reloaded}
 
+    def _workers(self) -> list[dict[str, Any]]:
+        return _processes.workers(self.layout.root, node=not self.laravel)
+
     def _stop_old_workers(self) -> list[int]:
+        """Ask the workers of other releases to end; what they started they end by themselves."""
+        running = self._workers()
+        handed_on = {worker["pid"] for worker in running if worker["kind"] in ("artisan", "octane")}
+        parents = {worker["parent"] for worker in running}
         stopped = []
-        for worker in _probe.workers(self.layout.root):
-            if worker["release"] != self.layout.current():
-                try:
-                    # Laravel's workers finish the job in hand on SIGTERM; their supervisor starts them anew.
-                    os.kill(worker["pid"], signal.SIGTERM)
-                    stopped.append(worker["pid"])
-                except ProcessLookupError:
-                    continue
-                except PermissionError as exc:
-                    raise PhaseError(
-                        f"worker {worker['pid']} belongs to another user; run workers as the application's"
-                    ) from exc
+        for worker in running:
+            # PM2, and systemd for Node, replace a process themselves, and a shell under supervisor passes nothing on.
+            ends = worker["kind"] in ("artisan", "octane") and worker["parent"] not in handed_on
+            ends = ends or (worker["kind"] == "supervisord" and worker["pid"] not in parents)
+            if not ends or worker["release"] == self.layout.current():
+                continue
+            try:
+                # Laravel's workers finish the job in hand on SIGTERM; their supervisor starts them anew.
+                os.kill(worker["pid"], signal.SIGTERM)
+                stopped.append(worker["pid"])
+            except ProcessLookupError:
+                continue
+            except PermissionError as exc:
+                raise PhaseError(
+                    f"worker {worker['pid']} belongs to another user; run workers as the application's"
+                ) from exc
         return stopped
 
     def _reload_fpm(self) -> str:
@@ -311,22 +468,27 @@ class Phases:
             self._command([str(word).replace("{version}", version.strip()) for word in command])
         return reason
 
-    def _command(self, argv: list[str]) -> str:
-        rc, out, err = self.module.run_command(argv, environ_update=self.environment, cwd="/")
-        if rc != 0:
-            raise PhaseError(f"{' '.join(argv)} exited {rc}: {' '.join((err or out).split())[:300]}")
-        return str(out)
-
-    def _opcache_pressure(self) -> str:
+    def _ask_opcache(self, uri: str = "/") -> dict[str, Any]:
+        """Ask PHP-FPM for the state of OPcache; empty where there is none, or no answer."""
+        if not self.params["fpm_socket"]:
+            return {}
         script = os.path.join(self.layout.private_dir, "opcache.php")
         if not fingerprint(script):
             write_atomic(script, _OPCACHE_PHP)
         try:
-            status = json.loads(_fastcgi.get(self.params["fpm_socket"], script).body or "false")
+            status = json.loads(_fastcgi.get(self.params["fpm_socket"], script, uri).body or "false")
         except (_fastcgi.FastCGIError, ValueError):
-            return ""  # verify says what is wrong with PHP-FPM
+            return {}  # verify says what is wrong with PHP-FPM
+        return status or {}
+
+    def _opcache_pressure(self) -> str:
+        status = self._ask_opcache()
         if not status:
             return ""
+        live = os.path.realpath(self.layout.current_link) + os.sep
+        preloaded = status.get("preload_statistics", {}).get("scripts", [])
+        if any(file.startswith(self._real_releases()) and not file.startswith(live) for file in preloaded):
+            return "it has preloaded code of another release"
         memory, numbers = status["memory_usage"], status["opcache_statistics"]
         total = memory["used_memory"] + memory["free_memory"] + memory["wasted_memory"]
         if memory["free_memory"] < _OPCACHE_FREE * total:
@@ -336,40 +498,87 @@ class Phases:
             return f"OPcache has {free_keys} of {numbers['max_cached_keys']} keys left"
         return ""
 
+    def _real_releases(self) -> str:
+        return os.path.realpath(self.layout.releases_dir) + os.sep
+
     def verify(self) -> dict[str, Any]:
         """Show that the live release answers and that every worker runs it, within the deadline."""
         if self.module.check_mode:
             return {"changed": False}
         deadline = time.monotonic() + self.params["timeout"]
         while True:
-            problems = self._verify_problems()
+            problems = self._verify_problems(deadline)
+            answers, problem = (0, "") if problems else self._burst()
+            problems += [problem] if problem else []
             if not problems:
                 break
             if time.monotonic() > deadline:
                 raise PhaseError(f"{self.release} is not well after {self.params['timeout']} s: {'; '.join(problems)}")
             time.sleep(0.2)
-        running = [f"{worker['command']} {worker['pid']}" for worker in _probe.workers(self.layout.root)]
-        return {"changed": False, "workers": running, "url": self.params["health_url"]}
+        shown = ("pid", "command", "release", "started")
+        running = [{name: worker[name] for name in shown} for worker in self._workers()]
+        url = self.params["health_url"]
+        return {"changed": False, "workers": running, "url": url, "answers": answers, "pages": self.answers}
 
-    def _verify_problems(self) -> list[str]:
-        problems = []
+    def _burst(self) -> tuple[int, str | None]:
+        """Ask the web server once for each process of the pool, many at a time; return how many named the release.
+
+        No process holds the code of an application: each request brings the path, which nginx resolved for it, and a
+        release has a path of its own, so that OPcache has nothing older under it. What is left to show is that no
+        process of nginx or PHP-FPM answers otherwise than the others. What PHP-FPM has preloaded is the exception, for
+        which it is reloaded.
+        """
+        url = self.params["health_url"]
+        if not url or not self.params["fpm_socket"]:
+            return 0, None
+        count = max(1, _processes.fpm_processes(self.params["fpm_socket"]))
+        return _probe.http_burst(url, self.host, self.release, count, self.params["verify_tls"], self._cookie())
+
+    def _verify_problems(self, deadline: float) -> list[str]:
+        problems: list[str | None] = []
         current = self.layout.current()
         if current != self.release:
             return [f"{self.layout.current_link} points at {current}"]
-        uri, url = self.params["health_path"], self.params["health_url"]
+        uri, cookie = self.params["health_path"], self._cookie()
         if self.params["fpm_socket"]:
             # As nginx asks for it: by the path that the link resolves to.
             live = os.path.realpath(self.layout.current_link)
-            problems.append(_probe.fpm_problem(self.params["fpm_socket"], live, uri, self.host))
-        if url:
-            problems.append(_probe.http_problem(url, self.host, self.release, self.params["verify_tls"]))
-        running = _probe.workers(self.layout.root)
-        old = [f"{worker['command']} (pid {worker['pid']})" for worker in running if worker["release"] != self.release]
-        if old:
-            problems.append(f"still on another release: {', '.join(old)}")
-        if len(running) - len(old) < self.params["workers"]:
-            problems.append(f"{len(running) - len(old)} of {self.params['workers']} workers run {self.release}")
+            problems.append(_probe.fpm_problem(self.params["fpm_socket"], live, uri, self.host, cookie))
+        problems += self._http_problems(deadline, cookie)
+        if not self.params["verify_workers"]:
+            return [problem for problem in problems if problem]
+        running = self._workers()
+        others = [
+            f"{worker['command']} (pid {worker['pid']})" for worker in running if worker["release"] != self.release
+        ]
+        if others:
+            problems.append(f"still on another release: {', '.join(others)}")
+        # What a worker has started is no worker of its own: Horizon has supervisors, Octane and PM2 have servers.
+        ours = [worker for worker in running if worker["release"] == self.release and not worker["parent"]]
+        if len(ours) < self.params["workers"]:
+            problems.append(f"{len(ours)} of {self.params['workers']} workers run {self.release}")
         return [problem for problem in problems if problem]
+
+    def _http_problems(self, deadline: float, cookie: str) -> list[str]:
+        """Ask for the health page and for what smoke names; what they answered is the evidence."""
+        health: str = self.params["health_url"]
+        asked = [("", health, self.host, {"release": self.release})] if health else []
+        for check in self.smoke:
+            host = check["host"] or ("" if check["url"] else self.host)
+            url = check["url"] or (urllib.parse.urljoin(health, check["path"]) if health else "")
+            # A page that this host's own web server shows is of the release; one from elsewhere may be of another host.
+            release = "" if check["url"] else self.release
+            if url:
+                asked.append(("smoke check: ", url, host, {**check, "release": release}))
+        problems, self.answers = [], []
+        for label, url, host, expected in asked:
+            timeout = min(10.0, max(2.0, deadline - time.monotonic()))
+            # What opens the site during maintenance is for no other site.
+            own = cookie if self.host in (host, urllib.parse.urlsplit(url).hostname) else ""
+            problem, answer = _probe.http_check(url, host, expected, self.params["verify_tls"], timeout, own)
+            problems += [label + problem] if problem else []
+            self.answers.append({**answer, "host": host})
+        return problems
 
     # revert, finish
 
@@ -384,12 +593,22 @@ class Phases:
         switched = bool(self.release) and self.layout.current() == self.release and previous != self.release
         if self.module.check_mode:
             return {"changed": switched, "reverted": switched, "current": self.layout.current()}
+        maintenance: dict[str, Any] = {}
         try:
-            self._go_back(previous, switched)
+            try:
+                self._go_back(previous, switched)
+            finally:
+                maintenance = self._leave_maintenance()
         finally:
-            # Whatever came of it, this run is over: the next one must not find its lock.
+            # Whatever came of it, this run is over: the next one must not find its lock, nor anything to continue.
+            self.layout.forget_run()
             self.layout.unlock(run)
-        return {"changed": switched, "reverted": switched, "current": self.layout.current()}
+        return {
+            "changed": switched,
+            "reverted": switched,
+            "current": self.layout.current(),
+            "maintenance": maintenance,
+        }
 
     def _go_back(self, previous: str, switched: bool) -> None:
         if switched and previous:
@@ -409,7 +628,7 @@ class Phases:
     def finish(self) -> dict[str, Any]:
         """Remove what is too old and give the lock back. What cannot be removed is a warning."""
         protected = {self.layout.current() or "", self.layout.rollback_target() or "", self.release}
-        protected |= _probe.releases_in_use(self.layout.root)
+        protected |= _processes.releases_in_use(self.layout.root)
         old = self.layout.prunable(self.params["keep"], protected)
         if self.module.check_mode:
             return {"changed": bool(old), "removed": old}
@@ -422,9 +641,10 @@ class Phases:
                 removed.append(release)
             except OSError as exc:
                 self.module.warn(f"{release} could not be removed: {exc}")
-        artifacts = os.path.join(self.layout.private_dir, "artifacts")
-        for name in os.listdir(artifacts) if os.path.isdir(artifacts) else []:
-            if name.split(".")[0] not in self.layout.installed():
-                os.unlink(os.path.join(artifacts, name))
-        self.layout.unlock(self.params["run"])
-        return {"changed": bool(removed), "removed": removed}
+        self.layout.sweep_artifacts()
+        try:
+            maintenance = self._leave_maintenance()
+        finally:
+            self.layout.forget_run()
+            self.layout.unlock(self.params["run"])
+        return {"changed": bool(removed), "removed": removed, "maintenance": maintenance}

@@ -22,7 +22,18 @@ description:
     live by one atomic rename. C(restart) ends workers of other releases gracefully and reloads
     PHP-FPM where needed. C(verify) shows that the web server, PHP-FPM and each worker run the release. C(revert) goes
     back. C(finish) removes old releases and gives the lock back.
-  - Every phase but C(preflight) and C(revert) fails when O(run) does not hold the lock.
+  - On the one host that migrates, C(plan) tells the pending migrations, their SQL and what it risks, and changes
+    nothing; whether a release may go on with it is for the caller to judge. C(snapshot) dumps the database, C(migrate)
+    applies what is pending, C(restore) makes the database what a snapshot holds, after a snapshot of what it is now.
+  - C(down) shuts the site before a migration that what is live would not stand, and shows that it is shut; C(up) opens
+    it again. C(revert) and C(finish) open it in any case. A maintenance that was put up by hand is left as it is, and
+    said so. Health checks get through by the secret.
+  - Every phase but C(preflight) and C(revert) fails when O(run) does not hold the lock. While a phase works the lock
+    gets a heartbeat four times in O(lock_ttl); when another run has taken it over meanwhile, the phase stops before its
+    next change.
+  - C(preflight) removes what a killed run has left, unless O(resume) is true. Nothing that was ever live, and nothing
+    that a process runs, is removed. It takes over a maintenance that a killed run has left, so that this run ends it.
+  - A phase can be repeated. A release that was staged to the end is recognised and only asked again.
 author:
   - The slipway.laravel authors (@slipway)
 options:
@@ -36,7 +47,21 @@ options:
       - The phases to carry out, in this order.
     type: list
     elements: str
-    choices: [preflight, stage, probe, switch, restart, verify, revert, finish]
+    choices:
+      - preflight
+      - stage
+      - plan
+      - down
+      - snapshot
+      - migrate
+      - restore
+      - probe
+      - switch
+      - restart
+      - verify
+      - up
+      - revert
+      - finish
     required: true
   run:
     description:
@@ -106,7 +131,8 @@ options:
     default: []
   workers:
     description:
-      - Number of long-running artisan processes (queue workers, Horizon, Reverb) that C(verify) waits for.
+      - Number of long-running processes (queue workers, Horizon, Reverb, Octane, programs of supervisor or PM2) that
+        C(verify) waits for. What one of them has started does not count.
     type: int
     default: 0
   fpm_socket:
@@ -169,7 +195,9 @@ options:
     default: 200
   lock_ttl:
     description:
-      - Seconds without a sign of life after which a lock counts as left behind and is taken over.
+      - Seconds without a sign of life after which a lock counts as left behind and is taken over. A run gives signs
+        on a host only while a module works there, so it has to be longer than the longest build, and than any pause.
+      - The holder is a run on the controller, so that a reboot of this host does not free the lock.
     type: int
     default: 3600
   takeover:
@@ -177,6 +205,272 @@ options:
       - Take the lock from whoever holds it.
     type: bool
     default: false
+  artifact_from:
+    description:
+      - Path of the artifact on the controller, for C(stage) on a host that has no O(artifact). It is taken along in the
+        same run of the module, and removed from the host with it.
+    type: str
+  verify_workers:
+    description:
+      - Whether C(verify) looks at the workers as well. Between the batches of a rolling release they still run the old
+        one.
+    type: bool
+    default: true
+  kind:
+    description:
+      - What the application is. With V(node) nothing of PHP is asked for or run. C(stage) unpacks and links what is
+        shared, and starts O(probe_command) where it is given; C(restart) runs O(restart_commands) alone; C(verify)
+        looks for JavaScript processes with the release as working directory.
+    type: str
+    choices: [laravel, node]
+    default: laravel
+  probe_command:
+    description:
+      - Command, as a list of words, that starts a O(kind=node) application in the staged release for a moment, to be
+        asked for O(health_path) before it gets traffic. C({port}) in it stands for a free port, which is also in
+        C(PORT). It is ended afterwards. It has the variables of O(environment) only, not those of the application's
+        service.
+    type: list
+    elements: str
+    default: []
+  resume:
+    description:
+      - Keep what a killed run has left, so that this one goes on with its release; RV(phases) of C(preflight) tells it
+        as C(unfinished). Without it the leftovers are removed.
+    type: bool
+    default: false
+  maintenance_secret:
+    description:
+      - What lets a request through Laravel's maintenance, C(/<secret>) in a browser; 8 characters or more out of
+        letters, digits and C(._~-). The same on every host. C(down) of a O(kind=laravel) application needs it.
+    type: str
+    default: ""
+  maintenance_flags:
+    description:
+      - Files that this user may write, which make nginx answer 503 as long as they are there, whatever PHP does. They
+        are set beside Laravel's own maintenance; a O(kind=node) application has nothing else.
+    type: list
+    elements: str
+    default: []
+  maintenance_retry:
+    description:
+      - Seconds after which clients may ask again, sent as C(Retry-After).
+    type: int
+    default: 60
+  maintenance_render:
+    description:
+      - View that Laravel shows, such as C(errors::503), made beforehand so that it needs nothing of the application.
+        Empty for the application's own page, which it makes each time.
+    type: str
+    default: ""
+  maintenance_path:
+    description:
+      - Page that must answer 503 in maintenance, and something else with the secret. Not the health page, which Laravel
+        11 and later leave open.
+    type: str
+    default: /
+  expect:
+    description:
+      - What C(preflight) is to find besides what every release needs. What is left out is not looked at.
+    type: dict
+    suboptions:
+      app_env:
+        description: The C(APP_ENV) that the C(.env) has to have.
+        type: str
+        default: ""
+      app_url:
+        description: The C(APP_URL) that it has to have. A final slash and the usual port make no difference.
+        type: str
+        default: ""
+      max_failed_jobs:
+        description:
+          - Number of failed jobs that may lie in the queue. The live release is booted to count them, which takes about
+            0.3 s.
+        type: int
+      services:
+        description:
+          - Units of systemd that have to be active. C({version}) stands for the version of O(php), such as C(8.4).
+        type: list
+        elements: str
+        default: []
+      hosts:
+        description:
+          - Names of the site. Each has to have an address in the DNS, as this host asks it. Patterns are left out.
+        type: list
+        elements: str
+        default: []
+      addresses:
+        description:
+          - Addresses that the names of O(expect.hosts) may lead to, those of the load balancer for example. Empty
+            allows any.
+        type: list
+        elements: str
+        default: []
+      min_certificate_days:
+        description:
+          - Days that the certificate of each of O(expect.hosts) has to be valid for. It is also to be trusted where
+            O(verify_tls) is set.
+        type: int
+      certificate_address:
+        description:
+          - Where certificates are asked for, C(host:port). By default at the host of O(health_url), and its port if
+            that is one of HTTPS, otherwise 443.
+        type: str
+        default: ""
+      now:
+        description:
+          - Time of the controller when it began this task, in seconds since 1970, to compare this host's clock with.
+        type: float
+      max_clock_skew:
+        description:
+          - Seconds that this host's clock may differ from O(expect.now). The start of the task is part of them.
+        type: int
+        default: 60
+      skip:
+        description:
+          - Checks to leave out. A rollback, for example, has to be possible while the mail host is down.
+        type: list
+        elements: str
+        choices:
+          - cache
+          - certificate
+          - clock
+          - database
+          - directories
+          - environment
+          - failed_jobs
+          - mail
+          - names
+          - programs
+          - queue
+          - redis
+          - rights
+          - services
+          - space
+        default: []
+  requires:
+    description:
+      - What the release asks for, as M(slipway.laravel.release_build) returns it. C(stage) compares the host with it
+        before anything is unpacked, and names all that is missing.
+    type: dict
+    suboptions:
+      php:
+        description:
+          - Constraint of Composer for the version of PHP, or a list of constraints that all have to be met. PHP is
+            asked on the command line and, where there is O(fpm_socket), through PHP-FPM.
+        type: raw
+      extensions:
+        description: Extensions of PHP, with or without C(ext-).
+        type: list
+        elements: str
+        default: []
+      env_keys:
+        description: Keys that the shared C(.env) has to have, with whatever value.
+        type: list
+        elements: str
+        default: []
+      node:
+        description: Constraint of npm for the version of Node. Looked at for an application of Node only.
+        type: str
+  optional_env:
+    description:
+      - Keys of O(requires.env_keys) that may be missing. Patterns such as C(AWS_*) are understood.
+    type: list
+    elements: str
+    default: []
+  node:
+    description:
+      - Name or path of the Node interpreter, for O(requires.node).
+    type: str
+    default: node
+  smoke:
+    description:
+      - Pages that C(verify) asks for besides the health page, until O(timeout) is over.
+      - A redirect is followed only from HTTP to HTTPS of the same name and path, at the same address.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description:
+          - Path of a page, which the web server of O(health_url) is asked for. A host without one does not ask.
+        type: str
+      url:
+        description:
+          - Address of a page anywhere, through the front door for example, instead of O(smoke[].path).
+          - What it has before an C(@) or behind a C(?) is not shown.
+        type: str
+      host:
+        description:
+          - Host header, and name that TLS asks for. By default O(health_host) for O(smoke[].path), and the name in
+            O(smoke[].url).
+        type: str
+        default: ""
+      status:
+        description:
+          - Status that it has to answer, or a list of those that are well. By default any from 200 to 299.
+        type: list
+        elements: int
+        default: []
+      contains:
+        description:
+          - Text that has to be in the first MiB of the page.
+        type: str
+        default: ""
+      max_ms:
+        description:
+          - Milliseconds that it may take at most. 0 sets no limit.
+        type: int
+        default: 0
+  snapshot_command:
+    description:
+      - Command, as a list of words, by which C(snapshot) has the snapshot of a managed database taken. The last line
+        that it prints is the id. C({release}) in a word stands for O(release).
+      - Empty for a dump of the database that the shared C(.env) names, into C(.slipway/snapshots/), by C(mariadb-dump),
+        C(mysqldump) or C(pg_dump), or for SQLite as a copy of its file.
+    type: list
+    elements: str
+    default: []
+  snapshot_required:
+    description:
+      - Whether C(snapshot) fails on a host without a program that dumps the database. Otherwise it says so and goes on.
+    type: bool
+    default: true
+  snapshot_keep:
+    description:
+      - Number of snapshots to keep. Those of the newest release are kept in any case.
+    type: int
+    default: 3
+  snapshot_id:
+    description:
+      - Id of the snapshot that C(restore) restores.
+    type: str
+    default: ""
+  migrate_isolated:
+    description:
+      - Whether C(migrate) also takes the lock of C(artisan migrate --isolated), which keeps off whoever migrates with
+        it by hand or in a container's entry point. When somebody else holds it, the phase fails; of itself the command
+        would exit with 0.
+    type: str
+    choices:
+      auto: Where this Laravel has it (9 and later) and the cache store has locks that other processes see.
+      always: Fail where that is not so.
+      never: Never.
+    default: auto
+  seeders:
+    description:
+      - Classes of seeders that C(migrate) runs each time after the migrations. They have to bear being repeated.
+    type: list
+    elements: str
+    default: []
+  artifact_url:
+    description:
+      - Address from which C(stage) fetches the artifact by HTTP or HTTPS, instead of O(artifact). A user, a password
+        and a query in it are never shown.
+      - O(sha256) is checked before anything is unpacked. An artifact that is in C(.slipway/artifacts) already with that
+        checksum is not fetched again.
+      - Fails after 30 seconds without data; a connection that breaks is tried 3 times.
+    type: str
 extends_documentation_fragment:
   - slipway.laravel.laravel
   - slipway.laravel.laravel.php
@@ -210,7 +504,16 @@ EXAMPLES = r"""
 
 RETURN = r"""
 phases:
-  description: One entry for each phase that was begun, with C(phase), C(seconds), C(changed) and its evidence.
+  description:
+    - One entry for each phase that was begun, with C(phase), C(seconds), C(changed) and its evidence.
+    - C(preflight) has among others C(taken_from), the holder that the lock was taken from, C(unfinished), what a
+      killed run was about (C(run), C(owner), C(since), C(release), C(commit), C(phase), C(artifact), C(sha256), and
+      whether it is C(staged) here), C(removed), the releases of such a run that were removed, and C(maintenance), one
+      that it had left.
+    - C(verify) has C(workers) with C(pid), C(command), C(release) and C(started), and C(answers), the number of
+      requests, one for each process of the PHP-FPM pool, many of them at once, that the web server answered in the
+      name of the release, and C(pages), what the health page and the smoke checks answered.
+    - C(down) and C(up) have C(shown), what answered which status, and C(left), when a maintenance was put up by hand.
   returned: always
   type: list
   elements: dict
@@ -232,9 +535,14 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slipway.laravel.plugins.module_utils._phases import PhaseError, Phases
+from ansible_collections.slipway.laravel.plugins.module_utils._phase import PhaseError
+from ansible_collections.slipway.laravel.plugins.module_utils._phases import Phases
+from ansible_collections.slipway.laravel.plugins.module_utils._preflight import CHECKS
 
-PHASES = ["preflight", "stage", "probe", "switch", "restart", "verify", "revert", "finish"]
+PHASES = [
+    *("preflight", "stage", "plan", "down", "snapshot", "migrate", "restore", "probe", "switch", "restart", "verify"),
+    *("up", "revert", "finish"),
+]
 
 
 def argument_spec() -> dict[str, dict[str, Any]]:
@@ -271,8 +579,68 @@ def argument_spec() -> dict[str, dict[str, Any]]:
         "min_free_mb": {"type": "int", "default": 200},
         "lock_ttl": {"type": "int", "default": 3600},
         "takeover": {"type": "bool", "default": False},
+        "kind": {"type": "str", "choices": ["laravel", "node"], "default": "laravel"},
+        "probe_command": {"type": "list", "elements": "str", "default": []},
+        "resume": {"type": "bool", "default": False},
+        "maintenance_secret": {"type": "str", "default": "", "no_log": True},
+        "maintenance_flags": {"type": "list", "elements": "str", "default": []},
+        "maintenance_retry": {"type": "int", "default": 60},
+        "maintenance_render": text,
+        "maintenance_path": {"type": "str", "default": "/"},
+        # plan, snapshot, migrate, restore
+        "snapshot_command": {"type": "list", "elements": "str", "default": []},
+        "snapshot_required": {"type": "bool", "default": True},
+        "snapshot_keep": {"type": "int", "default": 3},
+        "snapshot_id": text,
+        "migrate_isolated": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
+        "seeders": {"type": "list", "elements": "str", "default": []},
         "php": {"type": "str", "default": "php"},
         "environment": {"type": "dict", "default": {}, "no_log": True},
+        # The action plugin of the same name has made an artifact of it.
+        "artifact_from": {"type": "str"},
+        "verify_workers": {"type": "bool", "default": True},
+        **_checks_spec(),
+    }
+
+
+def _checks_spec() -> dict[str, dict[str, Any]]:
+    """Return the options of what is looked at before, and asked for after a release."""
+    text, names = {"type": "str", "default": ""}, {"type": "list", "elements": "str", "default": []}
+    expect = {
+        "app_env": text,
+        "app_url": text,
+        "max_failed_jobs": {"type": "int"},
+        "services": names,
+        "hosts": names,
+        "addresses": names,
+        "min_certificate_days": {"type": "int"},
+        "certificate_address": text,
+        "now": {"type": "float"},
+        "max_clock_skew": {"type": "int", "default": 60},
+        "skip": {**names, "choices": list(CHECKS)},
+    }
+    requires = {
+        "php": {"type": "raw"},
+        "extensions": names,
+        "env_keys": {**names, "no_log": False},
+        "node": {"type": "str"},
+    }
+    smoke = {
+        "path": {"type": "str", "no_log": True},
+        "url": {"type": "str", "no_log": True},
+        "host": text,
+        "status": {"type": "list", "elements": "int", "default": []},
+        "contains": text,
+        "max_ms": {"type": "int", "default": 0},
+    }
+    either = {"mutually_exclusive": [("path", "url")], "required_one_of": [("path", "url")]}
+    return {
+        "expect": {"type": "dict", "options": expect, "apply_defaults": True},
+        "requires": {"type": "dict", "options": requires, "apply_defaults": True},
+        "optional_env": names,
+        "node": {"type": "str", "default": "node"},
+        "smoke": {"type": "list", "elements": "dict", "default": [], "options": smoke, **either},
+        "artifact_url": {"type": "str", "no_log": True},
     }
 
 
@@ -293,7 +661,7 @@ def main() -> None:
             evidence = work.run(phase)
         except PhaseError as exc:
             seconds = round(time.monotonic() - started, 3)
-            done.append({"phase": phase, "seconds": seconds, "changed": False, "error": str(exc)})
+            done.append({"phase": phase, "seconds": seconds, "changed": False, **exc.evidence, "error": str(exc)})
             module.fail_json(
                 msg=f"{phase}: {exc}",
                 failed_phase=phase,

@@ -157,7 +157,8 @@ def _summary(phase: dict[str, Any]) -> str:
         reloaded = f", PHP-FPM reloaded: {phase['fpm_reloaded']}" if phase.get("fpm_reloaded") else ""
         return f"{len(phase.get('stopped', []))} workers ended{reloaded}"
     if name == "verify":
-        return ", ".join([*([phase["url"]] if phase.get("url") else []), *phase.get("workers", [])])
+        workers = [f"{worker['command']} {worker['pid']}" for worker in phase.get("workers", [])]
+        return ", ".join([*([phase["url"]] if phase.get("url") else []), *workers])
     if name == "revert":
         return f"live: {phase.get('current') or 'none'}"
     return f"removed {', '.join(phase['removed'])}" if phase.get("removed") else ""

@@ -66,8 +66,8 @@ def test_code_owner_may_start_workers_and_reload_php_and_nothing_else(host, php)
 
 def test_nginx_serves_by_the_resolved_path(host):
     effective = host.check_output("nginx -T")
-    assert "fastcgi_param SCRIPT_FILENAME $realpath_root$fastcgi_script_name;" in effective
-    assert "fastcgi_param DOCUMENT_ROOT $realpath_root;" in effective
+    assert "fastcgi_param SCRIPT_FILENAME $slipway_root$fastcgi_script_name;" in effective
+    assert "fastcgi_param DOCUMENT_ROOT $slipway_root;" in effective
     assert "server_tokens off;" in effective
 
 

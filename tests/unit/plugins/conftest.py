@@ -98,7 +98,7 @@ class Site:
         for name in ("releases", "shared/storage", ".slipway/artifacts"):
             (self.root / name).mkdir(parents=True)
         write(home / "db.sqlite")
-        self.env = {"APP_KEY": "base64:x", "APP_ENV": "production", "DB_CONNECTION": "sqlite"}
+        self.env = {"APP_KEY": "base64:" + "A" * 43 + "=", "APP_ENV": "production", "DB_CONNECTION": "sqlite"}
         self.write_env(DB_DATABASE=home / "db.sqlite")
 
     def write_env(self, **values):
@@ -204,7 +204,7 @@ def repository(home, git):
 def http_server():
     """Start web servers: serve(status, headers) returns the address of one that gives this answer.
 
-    With tls, the path of a certificate with its key, it answers by TLS.
+    The status may be a function of the request. With tls, the path of a certificate with its key, it answers by TLS.
     """
     with contextlib.ExitStack() as stack:
 
@@ -215,11 +215,12 @@ def http_server():
                 def do_GET(self):
                     requests.append((self.path, self.headers["Host"]))
                     serve.authorizations.append(self.headers["Authorization"])
-                    self.send_response(status)
+                    serve.cookies.append(self.headers["Cookie"])
+                    self.send_response(status(self) if callable(status) else status)
                     for name, value in headers.items():
                         self.send_header(name.replace("_", "-"), value)
                     self.end_headers()
-                    self.wfile.write(body.encode())
+                    self.wfile.write(body if isinstance(body, bytes) else body.encode())
 
                 def log_message(self, *_words):
                     pass
@@ -235,7 +236,7 @@ def http_server():
             serve.requests = requests
             return f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
 
-        serve.authorizations = []
+        serve.authorizations, serve.cookies = [], []
         yield serve
 
 
@@ -252,6 +253,39 @@ def accept_each(listener, answer):
                 answer(connection)
 
     threading.Thread(target=loop, daemon=True).start()
+
+
+@pytest.fixture
+def tcp_server():
+    """Start services: tcp_server(answer) calls answer(connection) for each connection and returns the port."""
+    with contextlib.ExitStack() as stack:
+
+        def serve(answer):
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            accept_each(listener, answer)
+            return listener.getsockname()[1]
+
+        yield serve
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    """Make certificates: certificate(days, names) is the path of one for a day or more, with its key behind it."""
+    made = {}
+
+    def make(days=2, names="DNS:shop.example.com"):
+        if (days, names) not in made:
+            folder = tmp_path_factory.mktemp("tls")
+            argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+            argv += ["-days", str(days), "-subj", "/C=DE/O=Käse/CN=shop", "-utf8"]
+            argv += ["-addext", f"subjectAltName={names}", "-keyout", folder / "key", "-out", folder / "crt"]
+            subprocess.run(argv, check=True, capture_output=True)
+            both = folder / "both.pem"
+            both.write_text((folder / "key").read_text() + (folder / "crt").read_text())
+            made[days, names] = both
+        return made[days, names]
+
+    return make
 
 
 def fastcgi_record(kind, content):
@@ -302,6 +336,8 @@ def fpm(tmp_path):
     )
 
     def answer(connection):
+        if not connection.recv(1, socket.MSG_PEEK):
+            return  # somebody only looked whether it listens
         request = read_params(connection)
         state.requests.append(request)
         stdout = state.by_script.get(os.path.basename(request["SCRIPT_FILENAME"]), state.stdout)

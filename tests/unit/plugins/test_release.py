@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import base64
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -9,6 +11,7 @@ import sys
 import time
 
 import pytest
+from ansible_collections.slipway.laravel.plugins.module_utils import _artifact
 
 ALL = ["stage", "probe", "switch", "restart", "verify", "finish"]
 
@@ -49,7 +52,10 @@ def test_phases_need_the_lock(live, phase):
     live.lock("run-2")
     code, result = live.run(phase, release="r1")
     assert (code, result["failed_phase"], result["changed"]) == (1, phase, False)
-    assert result["msg"] == f"{phase}: {live.root}/.slipway/lock is not held by run run-1 any more; nothing was done"
+    lock = f"{live.root}/.slipway/lock"
+    assert result["msg"] == (
+        f"{phase}: {lock} is not held by run run-1 any more (ann has it, run run-2); nothing was done"
+    )
     assert live.current() == "r2"
 
 
@@ -160,7 +166,12 @@ def test_preflight_removes_what_a_killed_run_left(site):
     for name in ("build/r0/tree", "staging-r0"):
         (site.root / ".slipway" / name).mkdir(parents=True)
     assert site.run("preflight", release="")[0] == 0
-    assert sorted(path.name for path in (site.root / ".slipway").iterdir()) == ["artifacts", "build", "lock"]
+    assert sorted(path.name for path in (site.root / ".slipway").iterdir()) == [
+        "artifacts",
+        "build",
+        "lock",
+        "run.json",
+    ]
 
 
 def test_preflight_takes_no_lock_in_check_mode(site):
@@ -176,7 +187,9 @@ def test_stage(live):
     code, result = live.run("stage", **artifact)
     path = live.path("r3")
     assert (code, result["changed"], live.current()) == (0, True, "r2")
-    assert json.loads((path / ".slipway.json").read_text()) == {
+    manifest = json.loads((path / ".slipway.json").read_text())
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", manifest.pop("staged_at"))
+    assert manifest == {
         "release": "r3",
         "version": "v2",
         "commit": "c" * 40,
@@ -192,7 +205,8 @@ def test_stage(live):
     assert os.path.realpath(path / "storage") == str(live.root / "shared/storage")
     assert os.path.realpath(path / "public/storage") == str(live.root / "shared/storage/app/public")
     assert os.path.realpath(path / ".env") == str(live.root / "shared/.env")
-    assert sorted(entry.name for entry in (live.root / ".slipway").iterdir()) == ["artifacts", "lock", "state.json"]
+    private = sorted(entry.name for entry in (live.root / ".slipway").iterdir())
+    assert private == ["artifacts", "lock", "run.json", "state.json"]
 
 
 def test_each_release_compiles_views_of_its_own(live):
@@ -209,7 +223,7 @@ def test_stage_seeds_what_is_shared_the_first_time_only(site):
         (tree / "storage/app").mkdir(parents=True)
         (tree / "storage/app/seed").write_text(text)
         (tree / "uploads/deep").mkdir(parents=True)
-        (tree / ".slipway.json").write_text("{}")
+        (tree / ".slipway.json").write_text(json.dumps({"commit": "c" * 40}))
         for name in ("artisan", "vendor/autoload.php", "public/index.php", "routes/web.php", "app.json"):
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
             (tree / name).write_text("{}")
@@ -253,6 +267,109 @@ def test_artifact_that_is_no_archive(live):
 
 def test_artifact_that_is_not_there(live):
     assert "the artifact (none given) is not on this host" in live.run("stage")[1]["msg"]
+
+
+@pytest.fixture
+def served(live, http_server, monkeypatch):
+    """Serve an artifact: served(status, headers) returns the arguments that the phase stage takes it by."""
+    monkeypatch.setattr(_artifact.time, "sleep", lambda _seconds: None)
+
+    def run(status=200, **headers):
+        artifact = live.artifact()
+        with open(artifact["artifact"], "rb") as handle:
+            address = http_server(status, handle.read(), **headers)
+        os.unlink(artifact["artifact"])
+        return {"artifact_url": f"{address}/r3.tar.gz", "sha256": artifact["sha256"]}
+
+    return run
+
+
+def artifacts(live):
+    return [path.name for path in (live.root / ".slipway/artifacts").iterdir()]
+
+
+def test_artifact_by_its_address(live, served, http_server):
+    given = served()
+    address = given["artifact_url"].replace("//", "//ci:s3%40cr3t@") + "?signature=s3cr3t"
+    code, result = live.run("stage", **{**given, "artifact_url": address})
+    assert (code, artifacts(live)) == (0, ["r3.tar.gz"])
+    assert json.loads((live.path("r3") / ".slipway.json").read_text())["sha256"] == given["sha256"]
+    assert http_server.authorizations == ["Basic " + base64.b64encode(b"ci:s3@cr3t").decode()]
+    assert http_server.requests[0][0] == "/r3.tar.gz?signature=s3cr3t"
+    assert "cr3t" not in json.dumps(result)
+    assert result["invocation"]["module_args"]["artifact_url"] == given["artifact_url"]
+
+
+def test_artifact_that_was_fetched_is_not_fetched_again(live, served, http_server):
+    given = served()
+    live.run("stage", **given)
+    shutil.rmtree(live.path("r3"))
+    assert live.run("stage", **given)[0] == 0
+    assert len(http_server.requests) == 1
+    (live.root / ".slipway/artifacts/r3.tar.gz").write_text("damaged")
+    shutil.rmtree(live.path("r3"))
+    assert live.run("stage", **given)[0] == 0
+    assert len(http_server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "status, requests, message",
+    [
+        (403, 1, "answered 403 Forbidden; check artifact_url and its credentials"),
+        (503, 3, "answered 503 Service Unavailable (tried 3 times); check that this host reaches it"),
+    ],
+)
+def test_artifact_that_is_refused(live, served, http_server, status, requests, message):
+    code, result = live.run("stage", **served(status))
+    assert (code, len(http_server.requests)) == (1, requests)
+    assert result["msg"].endswith(f"/r3.tar.gz {message}")
+    assert (artifacts(live), live.path("r3").exists()) == ([], False)
+
+
+def test_artifact_that_breaks_off(live, served):
+    code, result = live.run("stage", **served(Content_Length="999999"))
+    assert code == 1
+    assert re.search(r"/r3.tar.gz cannot be read from this host: it broke off after \d+ of 999999 bytes", result["msg"])
+    assert artifacts(live) == []
+
+
+def test_artifact_from_a_server_that_is_down(live):
+    code, result = live.run("stage", artifact_url="http://127.0.0.1:1/x", sha256="0" * 64)
+    assert code == 1
+    assert "http://127.0.0.1:1/x cannot be read from this host: [Errno 111] Connection refused" in result["msg"]
+
+
+def test_artifact_by_its_address_with_another_checksum(live, served):
+    code, result = live.run("stage", **{**served(), "sha256": "0" * 64})
+    assert code == 1
+    assert f"not {'0' * 64}: it is another artifact, or was damaged; nothing was unpacked" in result["msg"]
+    assert (artifacts(live), live.path("r3").exists()) == ([], False)
+
+
+def test_credentials_are_not_for_where_the_artifact_was_moved(live, served, http_server):
+    given = served()
+    moved = http_server(302, "", Location=given["artifact_url"]).replace("//", "//ci:s3cr3t@")
+    code, dummy = live.run("stage", artifact_url=moved, sha256=given["sha256"])
+    assert (code, len(http_server.authorizations)) == (0, 2)
+    assert http_server.authorizations[1] is None
+
+
+@pytest.mark.parametrize("address", ["ftp://x/y", "/srv/x.tar.gz", "https://", "http://[x"])
+def test_address_that_is_none(live, address):
+    code, result = live.run("stage", artifact_url=address, sha256="0" * 64)
+    assert (code, "is no address of a web server" in result["msg"]) == (1, True)
+
+
+def test_checksum_that_is_none(live):
+    result = live.run("stage", artifact_url="http://127.0.0.1:1/x", sha256="abc")[1]
+    assert result["msg"] == "stage: sha256 abc is not 64 hexadecimal digits; take it from the build"
+
+
+def test_artifact_that_does_not_say_its_commit(live):
+    (live.home / "tree").mkdir()
+    code, result = live.run("stage", **live.pack(live.home / "tree"))
+    assert (code, "does not say which commit it was built from" in result["msg"]) == (1, True)
+    assert not list((live.root / ".slipway").glob("staging-*"))
 
 
 def test_stage_can_be_repeated(live):
@@ -462,7 +579,9 @@ def test_verify(live, worker, http_server, fpm):
     url = http_server(X_Release_Id="r2")
     code, result = live.run("verify", release="r2", workers=1, fpm_socket=fpm.address, health_url=f"{url}/up")
     assert (code, result["changed"]) == (0, False)
-    assert evidence(result)["workers"] == [f"queue:work {running.pid}"]
+    started = evidence(result)["workers"][0].pop("started")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", started)
+    assert evidence(result)["workers"] == [{"pid": running.pid, "command": "queue:work", "release": "r2"}]
     assert fpm.requests[0]["SCRIPT_FILENAME"] == str(live.path("r2") / "public/index.php")
 
 

@@ -5,11 +5,14 @@ Beside the directory of this program: `calls` gets every command line, `database
 application, and `database_error`, where it exists, is what the driver says when one connects.
 """
 
+import base64
 import hashlib
+import hmac
 import json
 import os
 import sys
 import time
+import urllib.parse
 from pathlib import Path
 
 HOME = Path(__file__).absolute().parent.parent
@@ -42,6 +45,7 @@ def stop(message, where="web.php"):
 def application():
     app = {
         "migrations": [],
+        "skipped": [],
         "health": 200,
         "fail": {},
         "version": "10.48.22",
@@ -67,8 +71,10 @@ def migrate(app):
     for name in app["migrations"]:
         if name in ran():
             continue
+        if name in app["skipped"]:
+            continue
         if name == app.get("failing_migration"):
-            stop(f"SQLSTATE[42S21]: Column already exists ({name})", "Connection.php")
+            stop(app.get("error") or f"SQLSTATE[42S21]: Column already exists ({name})", "Connection.php")
         write(DATABASE, json.dumps([*ran(), name]))
         print(f"  {name} ... DONE")
 
@@ -110,10 +116,21 @@ def artisan(app, command, words):
     elif command == "key:generate":
         print("base64:shown") if "--show" in words else write(".env", f"APP_KEY={time.time_ns()}\n")
     elif command == "migrate":
-        print("pretended") if "--pretend" in words else migrate(app)
+        if "--pretend" in words:
+            print("pretended")
+        elif app.get("mutex") and not (HOME / "unlocked").exists():
+            # As the command does when another process has its lock.
+            code = [word.partition("=")[2] for word in words if word.startswith("--isolated")]
+            sys.exit(int((code or ["0"])[0]))
+        else:
+            migrate(app)
     elif command == "migrate:fresh":
         write(DATABASE, "[]")
         migrate(app)
+    elif command == "db:seed":
+        seeder = words[0].partition("=")[2]
+        if seeder in app.get("failing_seeders", []):
+            stop("Undefined variable", "Seeder.php")
     elif command in COMMANDS or command in app.get("commands", {}):
         print(f"{command} ran")
     else:
@@ -130,11 +147,72 @@ def info(app):
                 "version": app["version"],
                 "view_path": view_path(),
                 "environment": os.environ.get("APP_ENV", "production"),
+                "failed_jobs": app.get("failed_jobs", 0) if reached else None,
                 "migrations": {"ran": ran(), "pending": pending} if reached else None,
                 "errors": {} if reached else {"migrations": (HOME / "database_error").read_text()},
             }
         )
     )
+
+
+def migrations(app, asked):
+    if (HOME / "database_error").exists():
+        stop((HOME / "database_error").read_text(), "Connection.php")
+    pending = [name for name in app["migrations"] if name not in ran()]
+    answer = {
+        "version": app["version"],
+        "driver": app.get("driver", "mysql"),
+        "ran": ran(),
+        "pending": pending,
+        "not_isolated": app.get("not_isolated", ""),
+        "migrations": [],
+        "connections": {},
+    }
+    if asked["do"] == "unlock":
+        write(HOME / "unlocked", "")
+        answer["unlocked"] = True
+    if asked["do"] == "plan":
+        for name in pending:
+            statements = [["default", query] for query in app.get("sql", {}).get(name, [])]
+            told = {"migration": name, "statements": statements, "error": None, "skipped": name in app["skipped"]}
+            answer["migrations"].append({**told, **app.get("told", {}).get(name, {})})
+        known = {"driver": answer["driver"], "existing": None, "schemas": [], "tables": app.get("tables", {})}
+        answer["connections"] = {"default": known}
+        for name in app.get("untold", []):
+            answer["migrations"] = [entry for entry in answer["migrations"] if entry["migration"] != name]
+    print("\nslipway:" + json.dumps(answer))
+
+
+def maintenance(app):
+    """Play Laravel's maintenance, with a file or (as from Laravel 9) the cache as the place of its state."""
+    order = json.loads(os.environ["SLIPWAY_MAINTENANCE"])
+    place = HOME / "cache-down" if app.get("maintenance_driver") == "cache" else Path("storage/framework/down")
+    before = json.loads(place.read_text()) if place.exists() else None
+    told = ""
+    if order["down"] and before is None and not app.get("down_fails"):
+        write(place, json.dumps({"secret": order["secret"], "retry": order["retry"], "template": order["render"]}))
+        write("storage/framework/maintenance.php", "<?php\n")
+    elif not order["down"]:
+        place.unlink(missing_ok=True)
+    elif app.get("down_fails"):
+        told = app["down_fails"]
+    after = json.loads(place.read_text()) if place.exists() else None
+    known = after or before or {}
+    answer = {"was": before is not None, "is": after is not None, "ours": known.get("secret") == order["secret"]}
+    print("\nslipway:" + json.dumps({**answer, "told": told}))
+
+
+def status(app, uri):
+    healthy = app.get("needs_migration") in (None, *ran())
+    down = Path("storage/framework/down")
+    if down.exists() and uri not in app.get("except", []) and "SLIPWAY_COOKIE" in os.environ:
+        name, _equals, value = urllib.parse.unquote(os.environ["SLIPWAY_COOKIE"]).partition("=")
+        payload = json.loads(base64.b64decode(value) or "{}")
+        secret, expires = json.loads(down.read_text())["secret"], payload.get("expires_at", 0)
+        mac = hmac.new(secret.encode(), str(expires).encode(), hashlib.sha256).hexdigest()
+        if (name, payload.get("mac")) != ("laravel_maintenance", mac) or expires < time.time():
+            return 503
+    return app["health"] if healthy else 500
 
 
 def main(words):
@@ -144,18 +222,22 @@ def main(words):
         print("PHP 8.4.2 (cli)")
     elif words[0] == "artisan":
         artisan(application(), words[1], words[2:])
+    elif "get_loaded_extensions" in words[1]:
+        print("\nslipway:" + json.dumps({"version": "8.4.2", "extensions": ["Core", "mbstring", "Zend OPcache"]}))
     elif "PHP_MAJOR_VERSION" in words[1]:
         print("8.4", end="")
     elif "new PDO" in words[-1]:
         write(HOME / "connection.json", sys.stdin.read())
         if (HOME / "database_error").exists():
             sys.exit((HOME / "database_error").read_text())
+    elif "SLIPWAY_MAINTENANCE" in words[1]:
+        maintenance(application())
+    elif "getMigrationFiles($paths)" in words[1] and "$asked" in words[1]:
+        migrations(application(), json.loads(words[3]))
     elif "Console" in words[1]:
         info(application())
     else:
-        app = application()
-        healthy = app.get("needs_migration") in (None, *ran())
-        print("\nslipway:" + json.dumps({"status": app["health"] if healthy else 500}))
+        print("\nslipway:" + json.dumps({"status": status(application(), words[-1])}))
 
 
 main(sys.argv[1:])

@@ -1,0 +1,59 @@
+# Copyright: (c) 2026, the slipway.laravel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Controller side of release: takes an artifact along, and compares the clocks, both in the one run of the module."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+
+def clock_skew(clock: float, began: float, ended: float) -> float:
+    """Seconds that a host's clock is ahead of ours, negative when behind.
+
+    The host read its clock at some moment between two of ours, and nobody knows at which: within them nothing is wrong.
+    """
+    if clock < began:
+        return round(clock - began, 3)
+    return round(max(0.0, clock - ended), 3)
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no types
+    # A temporary directory costs a round trip: it is made when there is something to put into it.
+    TRANSFERS_FILES = False
+    _requires_connection = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        variables = task_vars or {}
+        super().run(tmp, variables)
+        args: dict[str, Any] = dict(self._task.args)
+        source = args.pop("artifact_from", None)
+        if source and "stage" in (args.get("phases") or []) and not self._task.check_mode:
+            args["artifact"] = self.transferred(str(source))
+        began = time.time()
+        result: dict[str, Any] = self._execute_module(
+            module_name="slipway.laravel.release", module_args=args, task_vars=variables
+        )
+        ended = time.time()
+        for phase in result.get("phases") or []:
+            if "clock" in phase:
+                phase["clock_skew"] = clock_skew(float(phase["clock"]), began, ended)
+        self._remove_tmp_path(self._connection._shell.tmpdir)
+        return result
+
+    def transferred(self, source: str) -> str:
+        """Put the controller's copy of the artifact on the host, where the module may read it."""
+        if not os.path.isfile(source):
+            raise AnsibleActionFail(f"release: the artifact {source} is not on the controller; release again")
+        directory = self._make_tmp_path()
+        # The directory goes when the task ends, however it ends.
+        path: str = self._connection._shell.join_path(directory, "artifact.tar.gz")
+        self._transfer_file(source, path)
+        self._fixup_perms2([directory, path])
+        return path

@@ -1,0 +1,212 @@
+# Copyright: (c) The slipway.laravel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: release_steps
+short_description: The steps of a release, from its phases, hooks and batches
+version_added: 0.1.0
+author: The slipway.laravel authors (@slipway)
+description:
+  - Returns what the role C(release) does, in order. Phases that follow each other on the same hosts share one run of
+    the module where no other host has to be waited for and no hook stands between them.
+options:
+  _input:
+    description: The phases that are needed, in the order of a release, and V(failed) or V(succeeded) for those hooks.
+    type: list
+    elements: string
+    required: true
+  hosts:
+    description: Hosts of the release.
+    type: list
+    elements: string
+    required: true
+  at:
+    description: >-
+      Hosts of phases that are not carried out everywhere, by phase. V([localhost]) is the controller, for which the
+      first host speaks.
+    type: dict
+    default: {}
+  hooks:
+    description: Hooks, as the variable C(release_hooks) has them.
+    type: dict
+    default: {}
+  groups:
+    description: Hosts by group, which hooks may name.
+    type: dict
+    default: {}
+  batch:
+    description: How many hosts are switched at a time, a number or a percentage; empty for all together.
+    type: raw
+    default: ""
+  drain:
+    description: Whether a batch is taken out of its load balancer around the switch.
+    type: bool
+    default: false
+"""
+
+EXAMPLES = r"""
+steps: "{{ ['switch', 'restart', 'verify'] | slipway.laravel.release_steps(hosts=['app1', 'app2'], batch=1) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: >-
+    Steps with C(file), the name of a task file of the role, C(label) for people and C(hosts); besides with C(phases),
+    or with what a hook is made of.
+  type: list
+  elements: dictionary
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.slipway.laravel.plugins.plugin_utils.hooks import resolve
+
+Step = dict[str, Any]
+
+# What the phases of the role are called in the module, and in which task file they are; the others have their own name,
+# and are in phase.yml.
+MODULE_PHASES = {"maintenance": "down"}
+OWN_FILE = ("preflight", "build", "stage", "snapshot", "migrate", "restore", "finish")
+
+# Pairs that need not wait for other hosts. On a single host there is nobody to wait for.
+SHARED = {("snapshot", "migrate"), ("restart", "verify"), ("verify", "up")}
+ALONE = {("probe", "switch"), ("switch", "restart")}
+
+
+def hook_steps(name: str, hooks: Any, hosts: Sequence[str], groups: Mapping[str, Sequence[str]]) -> list[Step]:
+    steps = []
+    for entry in hooks.get(name) or []:
+        chosen = resolve(entry.get("hosts"), hosts, groups)
+        if entry.get("once"):
+            chosen = chosen[:1]
+        kind = "tasks" if "tasks" in entry else "command"
+        shown = entry[kind] if kind == "tasks" else " ".join(str(word) for word in entry[kind])
+        steps.append(
+            {
+                "file": f"hook_{kind}",
+                "label": f"{name}: {shown}",
+                "hook": name,
+                "hosts": hosts[:1] if chosen == ["localhost"] else chosen,
+                "on_controller": chosen == ["localhost"],
+                "chdir": entry.get("chdir", ""),
+                kind: entry[kind],
+            }
+        )
+    return steps
+
+
+def batches(hosts: Sequence[str], size: Any) -> list[list[str]]:
+    """The hosts in groups of a size, a number or a percentage of all, but at least one."""
+    text = str(size).strip()
+    try:
+        number = int(len(hosts) * float(text[:-1]) / 100) if text.endswith("%") else int(text)
+    except ValueError as exc:
+        raise AnsibleFilterError(
+            f"release_serial is a number of hosts or a percentage such as 25%, not {size}"
+        ) from exc
+    number = max(1, number)
+    return [list(hosts[start : start + number]) for start in range(0, len(hosts), number)]
+
+
+def runs(
+    phases: Sequence[str], hosts: Sequence[str], at: Mapping[str, Sequence[str]], batch: Any, drain: bool
+) -> list[Step]:
+    """Runs of the module with the phases that share each, and what stands between them."""
+    where = {phase: list(at.get(phase, hosts)) for phase in phases}
+    if "maintenance" in phases and "probe" in phases:
+        # Nobody is served before the switch, so no host need wait for the probe of another one.
+        where["probe"] = list(hosts)
+    elif "migrate" in phases and "probe" in phases:
+        # The host that migrates asks again at once.
+        where["probe"] = [host for host in where["probe"] if host not in where["migrate"]]
+    free = set(SHARED)
+    if len(hosts) == 1:
+        free |= ALONE
+    if "maintenance" in phases:
+        free.add(("probe", "switch"))
+    found: list[Step] = []
+    for before, phase in pairwise(["", *phases]):
+        if phase in ("failed", "succeeded"):
+            found.append({"hook": phase})
+            continue
+        names = [phase]
+        if phase == "migrate" and set(at.get("probe", [])) & set(where[phase]) and "maintenance" not in phases:
+            names.append("probe")
+        if phase == "switch" and batch:
+            for part in batches(hosts, batch):
+                found += [{"drain": "drain", "hosts": part}] if drain else []
+                found += [{"names": ["switch"], "with": ["verify"], "hosts": part, "workers": False}]
+                found += [{"drain": "undrain", "hosts": part}] if drain else []
+        elif (before, phase) in free and found and where[phase] == found[-1]["hosts"] and "names" in found[-1]:
+            found[-1]["names"] += names
+        elif where[phase]:
+            found.append({"names": names, "hosts": where[phase], "workers": True})
+    return found
+
+
+def module_run(phases: Sequence[str], run: Step, hosts: Sequence[str]) -> list[Step]:
+    """A run of the module as a step, none without a phase."""
+    if not phases:
+        return []
+    file = next((name for name in reversed(phases) if name in OWN_FILE), "phase")
+    on_controller = run["hosts"] == ["localhost"]
+    return [
+        {
+            "file": f"{file}_on_controller" if on_controller else file,
+            "label": ", ".join(phases),
+            "phases": [MODULE_PHASES.get(name, name) for name in phases],
+            "hosts": hosts[:1] if on_controller else run["hosts"],
+            "workers": run["workers"],
+        }
+    ]
+
+
+def release_steps(
+    phases: Sequence[str],
+    hosts: Sequence[str],
+    at: Mapping[str, Sequence[str]] | None = None,
+    hooks: Mapping[str, Any] | None = None,
+    groups: Mapping[str, Sequence[str]] | None = None,
+    batch: Any = "",
+    drain: bool = False,
+) -> list[Step]:
+    """What the role does, in order."""
+    wanted, known = hooks or {}, groups or {}
+    planned = runs(phases, hosts, at or {}, batch, drain)
+    # A phase in batches has its hooks around all of them.
+    left = [name for run in planned for name in run.get("names", [])]
+    began: set[str] = set()
+    steps: list[Step] = []
+    for run in planned:
+        if "hook" in run:
+            steps += hook_steps(run["hook"], wanted, hosts, known)
+            continue
+        if "drain" in run:
+            label = f"{run['drain']} {', '.join(run['hosts'])}"
+            steps.append({"file": "drain", "label": label, "state": run["drain"], "hosts": run["hosts"]})
+            continue
+        together: list[str] = []
+        for name in run["names"]:
+            before = [] if name in began else hook_steps(f"before_{name}", wanted, hosts, known)
+            began.add(name)
+            left.remove(name)
+            after = [] if name in left else hook_steps(f"after_{name}", wanted, hosts, known)
+            if before:
+                steps += [*module_run(together, run, hosts), *before]
+                together = []
+            together += [name, *run.get("with", [])]
+            if after:
+                steps += [*module_run(together, run, hosts), *after]
+                together = []
+        steps += module_run(together, run, hosts)
+    return steps
+
+
+class FilterModule:
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"release_steps": release_steps}

@@ -1,0 +1,68 @@
+# Copyright: (c) 2026, the slipway.laravel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The hooks of a release: their names, their hosts, and what can be wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# The phases around which there are hooks.
+HOOKED = (
+    "preflight",
+    "build",
+    "stage",
+    "maintenance",
+    "snapshot",
+    "migrate",
+    "restore",
+    "switch",
+    "restart",
+    "verify",
+    "finish",
+)
+HOOKS = (*(f"{when}_{phase}" for phase in HOOKED for when in ("before", "after")), "failed", "succeeded")
+
+
+def resolve(wanted: Any, hosts: Sequence[str], groups: Mapping[str, Sequence[str]]) -> list[str]:
+    """The hosts that a hook names: hosts of the release, groups of them, or the controller."""
+    if not wanted:
+        return list(hosts)
+    names = [wanted] if isinstance(wanted, str) else list(wanted)
+    found = {host for name in names for host in groups.get(name, [name])}
+    return ["localhost"] if found == {"localhost"} else [host for host in hosts if host in found]
+
+
+def hook_faults(hooks: Any, hosts: Sequence[str], groups: Mapping[str, Sequence[str]]) -> list[str]:
+    """What is wrong with the hooks, one sentence each."""
+    if not isinstance(hooks, Mapping):
+        return ["release_hooks is a dictionary of lists"]
+    faults = [
+        f"release_hooks has {name}, which is no hook; there are before_<phase>, after_<phase> with the phases "
+        f"{', '.join(HOOKED)}, and failed, succeeded"
+        for name in hooks
+        if name not in HOOKS
+    ]
+    for name, entries in hooks.items():
+        if not isinstance(entries, Sequence) or isinstance(entries, str):
+            faults.append(f"release_hooks.{name} is a list of hooks")
+            continue
+        for number, entry in enumerate(entries, 1):
+            fault = entry_fault(entry, hosts, groups)
+            if fault:
+                faults.append(f"release_hooks.{name}, hook {number}: {fault}")
+    return faults
+
+
+def entry_fault(entry: Any, hosts: Sequence[str], groups: Mapping[str, Sequence[str]]) -> str:
+    if not isinstance(entry, Mapping) or ("tasks" in entry) == ("command" in entry):
+        return "it needs either tasks, the path of a task file, or command, a list of words"
+    unknown = set(entry) - {"tasks", "command", "hosts", "once", "chdir"}
+    if unknown:
+        return f"it has {', '.join(sorted(unknown))}; it may have tasks or command, and hosts, once, chdir"
+    if "command" in entry and (isinstance(entry["command"], str) or not entry["command"]):
+        return "command is a list of words, such as [php, artisan, about]; a shell line is [sh, -c, 'the line']"
+    if not resolve(entry.get("hosts"), hosts, groups):
+        return f"no host of this release is in hosts: {entry['hosts']}; the controller is localhost"
+    return ""

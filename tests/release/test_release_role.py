@@ -1,0 +1,289 @@
+"""Runs the role release on two hosts that are directories of this machine, while they fail, go away and come back.
+
+The runs are made once, in an order that an operator could have made them in; each test looks at one of them.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+
+import pytest
+from fleet import HOSTS, ROOT, Fleet, write
+
+# At most, for a whole release: a host that takes part, and the one that builds and migrates.
+MODULE_RUNS = {"web1": 8, "web2": 6}
+
+DRAIN = """
+- name: Take a note of it
+  ansible.builtin.lineinfile:
+    path: "{{ drained }}"
+    line: "{{ release_drain_state }} {{ release_drain_batch | join(' ') }} {{ now().timestamp() }}"
+    create: true
+    mode: "0644"
+  when: inventory_hostname == release_drain_batch | first
+"""
+
+TASKS = """
+- name: Take a note of it
+  ansible.builtin.lineinfile:
+    path: "{{ noted }}"
+    line: "{{ release_hook }} tasks {{ inventory_hostname }} {{ release_hook_release }}"
+    create: true
+    mode: "0644"
+  throttle: 1
+"""
+
+
+class Stage:
+    """What the tests do to the fleet."""
+
+    def __init__(self, home):
+        self.home, self.fleet = home, Fleet(home)
+        self.notes = home / "notes"
+        write(home / "drain.yml", DRAIN)
+        write(home / "tasks.yml", TASKS)
+        self.fleet.lay_out()
+
+    def release(self, version, **variables):
+        # The default would keep a test waiting for a host that is not meant to come back.
+        variables = {"release_reconnect_timeout": 1, **variables}
+        return self.fleet.release(version, "-e", json.dumps(variables))
+
+    def rollback(self, **variables):
+        return self.fleet.play(ROOT / "rollback.yml", "-e", json.dumps(variables))
+
+    def note(self, hook, **more):
+        line = f'echo "$SLIPWAY_HOOK $SLIPWAY_HOST $SLIPWAY_RELEASE" >> {self.notes}'
+        return {hook: [{"command": ["/bin/sh", "-c", line], **more}]}
+
+    def noted(self):
+        lines = self.notes.read_text().splitlines() if self.notes.exists() else []
+        self.notes.unlink(missing_ok=True)
+        return lines
+
+    def goes_away(self, hook, host="web2"):
+        """A hook in which a host goes away."""
+        return {hook: [{"command": ["/bin/touch", str(self.home / "away" / host)], "hosts": "localhost"}]}
+
+    def comes_back(self, host="web2"):
+        (self.home / "away" / host).unlink()
+
+    def comes_back_soon(self, host="web2"):
+        """Come back a moment after the host went away."""
+        path = self.home / "away" / host
+
+        def wait():
+            while not path.exists():
+                time.sleep(0.2)
+            time.sleep(4)
+            path.unlink()
+
+        thread = threading.Thread(target=wait, daemon=True)
+        thread.start()
+        return thread
+
+    def locked(self):
+        return [host for host in HOSTS if (self.home / "hosts" / host / ".slipway/lock").exists()]
+
+    def releases(self):
+        return {
+            host: sorted(path.name for path in (self.home / "hosts" / host / "releases").iterdir()) for host in HOSTS
+        }
+
+    def log(self, name):
+        path = self.home / name
+        return [line.rpartition(" ")[0] for line in path.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory):
+    made = Stage(tmp_path_factory.mktemp("fleet"))
+    yield made
+    made.fleet.close()
+
+
+def told(run):
+    """What the run said, without the line breaks of the console."""
+    return " ".join((run.output + run.error).split())
+
+
+def test_hooks_around_the_phases(stage):
+    hooks = {
+        **stage.note("before_preflight", hosts="web2"),
+        **stage.note("after_stage", once=True),
+        **stage.note("before_switch", hosts="localhost"),
+        "after_switch": [{"tasks": str(stage.home / "tasks.yml"), "hosts": ["web2"]}],
+        **stage.note("succeeded", hosts=["laravel"], once=True),
+        **stage.note("failed"),
+    }
+    run = stage.release("v1", release_hooks=hooks, noted=str(stage.notes))
+    assert run.status == 0, run.output
+    release = run.live["web1"]
+    assert stage.noted() == [
+        "before_preflight web2 ",
+        f"after_stage web1 {release}",
+        f"before_switch web1 {release}",
+        f"after_switch tasks web2 {release}",
+        f"succeeded web1 {release}",
+    ]
+
+
+def test_second_release_costs_few_module_runs(stage):
+    before = stage.releases()
+    run = stage.release("v2")
+    assert run.status == 0, run.output
+    assert set(run.live.values()) == {run.outcome()["release"]}
+    counted = run.outcome()["module_runs"]
+    assert {host for host in HOSTS if counted[host] > MODULE_RUNS[host]} == set(), counted
+    assert counted["web2"] >= 5
+    assert run.outcome()["live"] == run.live
+    assert f"module runs: web1 {counted['web1']}" in run.output or f"web1 {counted['web1']}" in run.output
+    assert stage.releases()["web2"] == sorted([*before["web2"], run.live["web2"]])
+
+
+def test_release_in_check_mode_of_what_is_new(stage):
+    before = (stage.releases(), stage.fleet.live("web1"))
+    run = stage.fleet.release("v1", "--check")
+    assert run.status == 0, run.output
+    assert (stage.releases(), stage.fleet.live("web1")) == before
+    assert stage.locked() == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"release_hooks": {"before_swich": []}}, "before_swich, which is no hook"),
+        ({"release_hooks": {"failed": [{"command": "sh -c x"}]}}, "command is a list of words"),
+        ({"release_drain": "nowhere.yml"}, "release_drain (nowhere.yml) is no task file"),
+        ({"release_drain": "nginx"}, "release_drain needs the load balancers in release_drain_hosts"),
+        ({"release_hooks": {"failed": [{"tasks": "/nowhere.yml"}]}}, "task files that are not there: /nowhere.yml"),
+        ({"release_drain": "/dev/null", "release_strategy": "rolling", "release_serial": 2}, "all hosts in one batch"),
+        ({"release_build_host": "web9"}, "release_build_host (web9)"),
+        ({"release_artifact_url": "http://127.0.0.1/x", "release_artifact_sha256": "abc"}, "64 hexadecimal digits"),
+    ],
+)
+def test_impossible_request_is_refused_before_anything(stage, variables, message):
+    run = stage.release("v1", **variables)
+    assert run.status != 0
+    assert message in told(run)
+    assert (run.files, stage.locked()) == ([], [])
+
+
+def test_failing_hook_stops_as_its_phase_does(stage):
+    before = (stage.releases(), stage.fleet.live("web1"))
+    hooks = {"before_switch": [{"command": ["/bin/false"], "hosts": "web2"}], **stage.note("failed", once=True)}
+    run = stage.release("v1", release_hooks=hooks)
+    assert (run.status, run.outcome()["outcome"]) == (2, "aborted"), run.output
+    assert (stage.releases(), stage.fleet.live("web1")) == before
+    assert stage.locked() == []
+    assert stage.noted() == [f"failed web1 {run.outcome()['release']}"]
+
+
+def test_hook_that_fails_after_the_release_is_live_changes_nothing(stage):
+    run = stage.release("v1", release_hooks={"after_finish": [{"command": ["/bin/false"]}]})
+    assert (run.status, run.outcome()["outcome"]) == (0, "success"), run.output
+    assert set(run.live.values()) == {run.outcome()["release"]}
+
+
+def test_host_that_goes_away_before_the_switch_stops_the_release(stage):
+    before = (stage.releases(), dict(zip(HOSTS, map(stage.fleet.live, HOSTS), strict=True)))
+    run = stage.release("v2", release_hooks=stage.goes_away("after_build"))
+    assert (run.status, run.outcome()["outcome"]) == (2, "aborted"), run.output
+    assert run.live == before[1]
+    assert stage.releases() == before[0]
+    assert stage.locked() == ["web2"], "it could not be told"
+    assert run.outcome()["live"]["web1"] == before[1]["web1"]
+    text = told(run)
+    assert "this host cannot be reached. live was " in text
+    assert "release again with -e release_takeover=true" in text
+    assert "web2: not reached, so what is live there is not known" in text
+    stage.comes_back()
+
+
+def test_plain_run_after_that_says_who_holds_the_lock_and_takeover_goes_on(stage):
+    refused = stage.release("v2")
+    assert refused.status != 0
+    assert "is held by ann since" in told(refused)
+    assert stage.locked() == ["web2"], "what belongs to another run stays"
+    run = stage.release("v2", release_takeover=True)
+    assert (run.status, run.outcome()["outcome"]) == (0, "success"), run.output
+    assert stage.locked() == []
+
+
+def test_host_that_goes_away_after_the_switch_and_stays_away(stage):
+    before = stage.fleet.live("web1")
+    run = stage.release("v1", release_hooks=stage.goes_away("after_switch"))
+    assert (run.status, run.outcome()["outcome"]) == (2, "partial"), run.output
+    assert run.live == {"web1": before, "web2": run.outcome()["release"]}
+    assert run.outcome()["live"] == {"web1": before, "web2": "unknown"}
+    assert f"it may be {run.outcome()['release']} now" in told(run)
+    assert f"web1: live is {before}" in told(run)
+    stage.comes_back()
+    again = stage.release("v1", release_takeover=True)
+    assert again.status == 0, again.output
+    assert set(again.live.values()) == {again.outcome()["release"]}
+
+
+def test_what_a_host_was_left_with_is_nothing_to_go_back_to(stage):
+    before = stage.fleet.live("web1")
+    left = stage.release("v1", release_hooks=stage.goes_away("after_switch"))
+    stage.comes_back()
+    assert left.live["web2"] != before, "web2 has a release that was never found to be well"
+    run = stage.release("v3-is-not-well", release_takeover=True)
+    assert (run.status, run.outcome()["outcome"]) == (2, "reverted"), run.output
+    assert run.live == {"web1": before, "web2": before}
+
+
+def test_host_that_comes_back_in_time_goes_back_with_the_others(stage):
+    before = stage.fleet.live("web1")
+    thread = stage.comes_back_soon()
+    run = stage.release("v2", release_hooks=stage.goes_away("after_switch"), release_reconnect_timeout=60)
+    thread.join()
+    assert (run.status, run.outcome()["outcome"]) == (2, "reverted"), run.output
+    assert run.live == {"web1": before, "web2": before}
+    assert stage.locked() == []
+
+
+def test_rolling_release_drains_each_batch(stage):
+    log = stage.home / "rolling"
+    variables = {"release_strategy": "rolling", "release_drain": str(stage.home / "drain.yml"), "drained": str(log)}
+    run = stage.release("v2", **variables)
+    assert (run.status, run.outcome()["outcome"]) == (0, "success"), run.output
+    assert stage.log("rolling") == ["drain web1", "undrain web1", "drain web2", "undrain web2"]
+    assert run.phases("web2")[-5:] == ["switch", "verify", "restart", "verify", "finish"]
+    counted = run.outcome()["module_runs"]
+    # The note of who was drained is a module of the test's own.
+    assert {host for host in HOSTS if counted[host] - 2 > MODULE_RUNS[host]} == set(), counted
+
+
+def test_failing_batch_takes_back_those_before_it(stage):
+    before = stage.fleet.live("web1")
+    log = stage.home / "failing"
+    variables = {"release_strategy": "rolling", "release_drain": str(stage.home / "drain.yml"), "drained": str(log)}
+    run = stage.release("v3-is-not-well", **variables)
+    assert (run.status, run.outcome()["outcome"]) == (2, "reverted"), run.output
+    assert run.live == {"web1": before, "web2": before}
+    assert stage.log("failing") == ["drain web1", "undrain web1", "drain web2", "undrain web1 web2"]
+
+
+def test_rolling_rollback(stage):
+    log = stage.home / "rollback"
+    run = stage.rollback(release_strategy="rolling", release_drain=str(stage.home / "drain.yml"), drained=str(log))
+    assert (run.status, run.outcome()["outcome"]) == (0, "rolled back"), run.output
+    assert stage.log("rollback") == ["drain web1", "undrain web1", "drain web2", "undrain web2"]
+    assert run.live["web1"] == run.live["web2"]
+
+
+def test_build_on_the_controller(stage):
+    cache = stage.home / "cache"
+    run = stage.release("v2", release_build_host="localhost", release_build_dir=str(cache))
+    assert (run.status, run.outcome()["outcome"]) == (0, "success"), run.output
+    assert run.live["web1"] == run.live["web2"]
+    assert (cache / ".slipway").stat().st_mode & 0o777 == 0o700
+    assert run.outcome()["module_runs"]["web1"] <= 6
+
+
+def test_nothing_is_left_on_the_controller(stage):
+    assert not list((stage.home / ".ansible/tmp").rglob("*.tar.gz"))

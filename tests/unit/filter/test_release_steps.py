@@ -1,0 +1,182 @@
+"""The order of a release: what shares a run of the module, and where hooks, batches and drains stand."""
+
+from __future__ import annotations
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.slipway.laravel.plugins.filter.release_hook_faults import release_hook_faults
+from ansible_collections.slipway.laravel.plugins.filter.release_steps import release_steps
+
+HOSTS = ["app1", "app2", "worker1"]
+GROUPS = {"laravel": HOSTS, "web": ["app1", "app2"], "mail": ["mail1"]}
+LIVE = ["switch", "restart", "verify"]
+MIGRATED = {"snapshot": ["app1"], "migrate": ["app1"]}
+
+
+def told(phases, hosts=HOSTS, **options):
+    """The steps in short: what runs, and how many hosts it runs on when that is not all."""
+    return [
+        step["label"] if step["hosts"] == hosts else f"{step['label']} @ {' '.join(step['hosts'])}"
+        for step in release_steps(phases, hosts, groups=GROUPS, **options)
+    ]
+
+
+def test_workers_wait_until_the_last_host_has_switched():
+    assert told(LIVE) == ["switch", "restart, verify"]
+
+
+def test_a_single_host_waits_for_nobody():
+    assert told(LIVE, ["app1"]) == ["switch, restart, verify"]
+
+
+def test_database_work_is_one_run_on_one_host():
+    assert told(["snapshot", "migrate", *LIVE], at=MIGRATED)[0] == "snapshot, migrate @ app1"
+
+
+def test_the_host_that_migrates_probes_in_the_same_run():
+    at = {**MIGRATED, "probe": ["app1", "app2"]}
+    assert told(["migrate", "probe", "switch"], at=at) == ["migrate, probe @ app1", "probe @ app2", "switch"]
+    assert told(["migrate", "probe", "switch"], at={**MIGRATED, "probe": ["app1"]})[1] == "switch"
+
+
+def test_under_maintenance_the_probe_needs_no_run_of_its_own():
+    at = {**MIGRATED, "probe": ["app1", "app2"]}
+    phases = ["maintenance", "snapshot", "migrate", "probe", *LIVE, "up"]
+    assert told(phases, at=at) == ["maintenance", "snapshot, migrate @ app1", "probe, switch", "restart, verify, up"]
+
+
+def test_the_module_calls_maintenance_down():
+    assert release_steps(["maintenance"], HOSTS)[0]["phases"] == ["down"]
+
+
+@pytest.mark.parametrize(
+    ("size", "parts"),
+    [(1, 3), ("1", 3), (2, 2), ("34%", 3), ("67%", 2), ("1%", 3), ("100%", 1), (9, 1)],
+)
+def test_batches(size, parts):
+    assert [label.partition(" @")[0] for label in told(LIVE, batch=size)] == [
+        *["switch, verify"] * parts,
+        "restart, verify",
+    ]
+
+
+def test_a_batch_is_proven_without_its_workers_before_it_gets_requests_again():
+    steps = release_steps(LIVE, HOSTS, batch=2, drain=True)
+    assert [(step["file"], step["hosts"], step.get("phases")) for step in steps] == [
+        ("drain", ["app1", "app2"], None),
+        ("phase", ["app1", "app2"], ["switch", "verify"]),
+        ("drain", ["app1", "app2"], None),
+        ("drain", ["worker1"], None),
+        ("phase", ["worker1"], ["switch", "verify"]),
+        ("drain", ["worker1"], None),
+        ("phase", HOSTS, ["restart", "verify"]),
+    ]
+    assert [step["state"] for step in steps if step["file"] == "drain"] == ["drain", "undrain"] * 2
+    assert [step["workers"] for step in steps if step["file"] == "phase"] == [False, False, True]
+
+
+@pytest.mark.parametrize("size", ["all", "%", "x%"])
+def test_a_batch_that_is_no_number_is_refused(size):
+    with pytest.raises(AnsibleFilterError, match="release_serial is a number of hosts or a percentage"):
+        release_steps(LIVE, HOSTS, batch=size)
+
+
+def test_hooks_stand_around_their_phase_and_divide_runs():
+    hooks = {
+        "before_migrate": [{"command": ["a"]}],
+        "before_restart": [{"command": ["b"], "hosts": "web"}],
+        "after_restart": [{"tasks": "c.yml"}, {"command": ["d", 1], "hosts": ["worker1", "web"], "once": True}],
+        "after_verify": [{"command": ["e"], "hosts": "localhost"}],
+    }
+    assert told(["snapshot", "migrate", *LIVE], at=MIGRATED, hooks=hooks) == [
+        "snapshot @ app1",
+        "before_migrate: a",
+        "migrate @ app1",
+        "switch",
+        "before_restart: b @ app1 app2",
+        "restart",
+        "after_restart: c.yml",
+        "after_restart: d 1 @ app1",
+        "verify",
+        "after_verify: e @ app1",
+    ]
+
+
+def test_a_switch_in_batches_has_its_hooks_once():
+    hooks = {name: [{"command": [name]}] for name in ("before_switch", "after_switch", "before_verify", "after_verify")}
+    assert told(LIVE, batch=2, hooks=hooks) == [
+        "before_switch: before_switch",
+        "switch, verify @ app1 app2",
+        "switch, verify @ worker1",
+        "after_switch: after_switch",
+        "restart",
+        "before_verify: before_verify",
+        "verify",
+        "after_verify: after_verify",
+    ]
+
+
+def test_a_hook_on_the_controller_is_said_to_be_there():
+    hooks = {"before_stage": [{"command": ["a"], "hosts": "localhost"}, {"command": ["b"]}]}
+    steps = release_steps(["stage"], HOSTS, hooks=hooks)
+    assert [(step["file"], step.get("on_controller")) for step in steps] == [
+        ("hook_command", True),
+        ("hook_command", False),
+        ("stage", None),
+    ]
+
+
+def test_hooks_at_the_end():
+    hooks = {"succeeded": [{"command": ["a"]}], "failed": [{"command": ["b"]}], "after_finish": [{"command": ["c"]}]}
+    assert told(["finish", "succeeded"], hooks=hooks) == ["finish", "after_finish: c", "succeeded: a"]
+    assert told(["failed"], hooks=hooks) == ["failed: b"]
+
+
+def test_a_build_on_the_controller_has_one_host_to_speak_for_it():
+    (step,) = release_steps(["build"], HOSTS, at={"build": ["localhost"]})
+    assert (step["file"], step["hosts"]) == ("build_on_controller", ["app1"])
+
+
+def test_each_run_knows_its_task_file():
+    phases = ["preflight", "build", "stage", "maintenance", "snapshot", "migrate", *LIVE, "finish"]
+    assert [step["file"] for step in release_steps(phases, HOSTS, at={**MIGRATED, "build": ["app2"]})] == [
+        "preflight",
+        "build",
+        "stage",
+        "phase",
+        "migrate",
+        "phase",
+        "phase",
+        "finish",
+    ]
+    assert [step["file"] for step in release_steps(["snapshot", "restore"], HOSTS)] == ["snapshot", "restore"]
+
+
+@pytest.mark.parametrize(
+    ("hooks", "fault"),
+    [
+        ([], "is a dictionary"),
+        ({"before_swich": []}, "before_swich, which is no hook; there are before_<phase>"),
+        ({"before_switch": {"command": ["a"]}}, "before_switch is a list"),
+        ({"failed": ["a"]}, "hook 1: it needs either tasks"),
+        ({"failed": [{"command": ["a"]}, {}]}, "failed, hook 2: it needs either tasks"),
+        ({"failed": [{"command": ["a"], "tasks": "b.yml"}]}, "it needs either tasks"),
+        ({"failed": [{"command": "php artisan about"}]}, "command is a list of words"),
+        ({"failed": [{"command": []}]}, "command is a list of words"),
+        ({"failed": [{"command": ["a"], "host": "app1", "when": 1}]}, "it has host, when; it may have"),
+        ({"failed": [{"command": ["a"], "hosts": "mail"}]}, "no host of this release is in hosts: mail"),
+    ],
+)
+def test_faults_of_hooks(hooks, fault):
+    (found,) = release_hook_faults(hooks, HOSTS, GROUPS)
+    assert fault in found
+
+
+def test_good_hooks_have_no_fault():
+    hooks = {
+        "before_preflight": [{"tasks": "a.yml"}],
+        "after_restore": [{"command": ["a"], "hosts": ["web"], "once": True, "chdir": "/"}],
+        "failed": [{"command": ["a"], "hosts": "localhost"}],
+        "succeeded": [],
+    }
+    assert release_hook_faults(hooks, HOSTS, GROUPS) == []
