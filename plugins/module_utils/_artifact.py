@@ -19,11 +19,11 @@ import re
 import tarfile
 import time
 import urllib.error
-import urllib.request
 import zlib
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from ansible.module_utils.urls import open_url
 from ansible_collections.slipway.laravel.plugins.module_utils._layout import MANIFEST
 
 if TYPE_CHECKING:
@@ -112,14 +112,16 @@ def _stream(address: str, path: str) -> str:
     """Write what an address gives to a file and return its sha256."""
     parts = urlsplit(address)
     userinfo, dummy, server = parts.netloc.rpartition("@")
-    request = urllib.request.Request(parts._replace(netloc=server, fragment="").geturl())  # noqa: S310  checked above
+    headers = {}
     if userinfo:
         user, dummy, password = userinfo.partition(":")
         token = base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
-        # Not for the server that it may be redirected to.
-        request.add_unredirected_header("Authorization", f"Basic {token}")
+        headers["Authorization"] = f"Basic {token}"
     digest, received = hashlib.sha256(), 0
-    with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer, open(path, "wb") as handle:  # noqa: S310
+    url = parts._replace(netloc=server, fragment="").geturl()
+    # The login is not for the server that this one may send us to.
+    stream = open_url(url, headers=headers, unredirected_headers=["Authorization"], timeout=_TIMEOUT)
+    with contextlib.closing(stream) as answer, open(path, "wb") as handle:
         length = answer.headers.get("Content-Length")
         while True:
             block = answer.read(_BLOCK)

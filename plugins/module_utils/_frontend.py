@@ -194,7 +194,7 @@ class FrontEnd:
         after = _listing(self.app)
         made = sorted(name for name, state in after.items() if before.get(name) != state)
         made += self._compress(made)
-        if key and not before.keys() <= after.keys():
+        if key and before.keys() - after.keys():
             self.parts.report["assets"] = {"reused": False, "reason": f"{self.script} removes files of the commit"}
         else:
             self.parts.save(self.manager, "assets", key, self.app, made, recursive=False)

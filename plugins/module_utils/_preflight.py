@@ -338,7 +338,9 @@ class _Preflight:
         def listed(problem: str | None) -> list[str]:
             return [problem] if problem else []
 
-        php = self.params["php"]
+        def database() -> list[str]:
+            return listed(_probe.database_problem(self.module, self.params["php"], env, self.environment))
+
         checks: list[_Check] = [
             ("redis", "Redis", _NETWORK, lambda: listed(_probe.redis_problem(env))),
             ("cache", "memcached", _NETWORK, lambda: listed(_services.memcached_problem(env))),
@@ -346,8 +348,7 @@ class _Preflight:
             ("mail", "the mail host", _NETWORK, lambda: listed(_services.mail_problem(env))),
         ]
         if not self.interpreter_problems:
-            question = lambda: listed(_probe.database_problem(self.module, php, env, self.environment))  # noqa: E731
-            checks.insert(0, ("database", "the database", _PROGRAM, question))
+            checks.insert(0, ("database", "the database", _PROGRAM, database))
         return checks
 
     # Names and certificates

@@ -247,7 +247,7 @@ class Server:
         else:
             program, arguments = self.program("mariadb", "mysql"), ["-NBr", "-e", query, self.database.name]
         with self._running(program, arguments, stdout=subprocess.PIPE) as process:
-            text = cast("IO[bytes]", process.stdout).read().decode("utf-8", "replace")
+            text = cast(IO[bytes], process.stdout).read().decode("utf-8", "replace")
         return [line.split("\t") for line in text.splitlines()]
 
     def size(self) -> int:
@@ -280,7 +280,7 @@ class Server:
             arguments.append(self.database.name)
         last = b""
         with self._running(program, arguments, stdout=subprocess.PIPE) as process:
-            stdout = cast("IO[bytes]", process.stdout)
+            stdout = cast(IO[bytes], process.stdout)
             for chunk in iter(lambda: stdout.read(_CHUNK), b""):
                 write(chunk)
                 last = (last + chunk)[-1024:]
@@ -310,7 +310,7 @@ class Server:
             program, arguments = self.program("mariadb", "mysql"), [self.database.name]
             empty, lines = self._empty_mysql(), _for_mysql(lines, self.rows("select current_user()")[0][0])
         with self._running(program, arguments, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
-            stdin = cast("IO[bytes]", process.stdin)
+            stdin = cast(IO[bytes], process.stdin)
             # It ends at the first error; then its exit status tells.
             with contextlib.suppress(BrokenPipeError):
                 stdin.write(empty)

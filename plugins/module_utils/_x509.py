@@ -82,12 +82,16 @@ def _name(content: bytes) -> str:
     return ", ".join(parts)
 
 
+def _first(content: bytes) -> bytes:
+    return next(_values(content))[1]
+
+
 def _alternative_names(extensions: bytes) -> Iterator[str]:
-    for dummy, extension in _values(next(_values(extensions))[1]):
+    for dummy, extension in _values(_first(extensions)):
         fields = list(_values(extension))
         if fields[0][1] != _ALTERNATIVE_NAMES or fields[-1][0] != _OCTETS:
             continue
-        for tag, content in _values(next(_values(fields[-1][1]))[1]):
+        for tag, content in _values(_first(fields[-1][1])):
             if tag == _DNS:
                 yield content.decode("ascii", "replace")
             elif tag == _ADDRESS:

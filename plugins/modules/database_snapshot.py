@@ -38,7 +38,7 @@ options:
       present: Take a snapshot. Each run takes another one.
       restored: Make the database what the snapshot O(id) holds.
       absent: Remove the snapshot O(id).
-      list: Change nothing; RV(snapshots) is returned in any case.
+      listed: Change nothing; RV(snapshots) is returned in any case.
     default: present
   id:
     description:
@@ -163,7 +163,7 @@ from ansible_collections.slipway.laravel.plugins.module_utils._snapshot import (
 def work(snapshots: Snapshots, params: dict[str, Any], environment: dict[str, str], check: bool) -> dict[str, Any]:
     """Do what the state asks for and return the result."""
     state = params["state"]
-    if state == "list":
+    if state == "listed":
         return {"changed": False}
     if state == "absent":
         known = [entry for entry in snapshots.entries() if params["id"] in (entry["id"], entry["name"])]
@@ -189,7 +189,7 @@ def main() -> None:
         argument_spec={
             "directory": {"type": "path", "required": True},
             "env_file": {"type": "path"},
-            "state": {"type": "str", "choices": ["present", "restored", "absent", "list"], "default": "present"},
+            "state": {"type": "str", "choices": ["present", "restored", "absent", "listed"], "default": "present"},
             "id": {"type": "str"},
             "label": {"type": "str", "default": "manual"},
             "command": {"type": "list", "elements": "str", "default": []},

@@ -77,6 +77,19 @@ def ids() -> dict[str, str]:
     return {}
 
 
+@pytest.fixture(scope="module")
+def kept() -> dict[str, Any]:
+    return {}
+
+
+@pytest.fixture
+def notes_before(site, kept) -> list[dict]:
+    """The notes as they were when a test first asked."""
+    if "notes" not in kept:
+        kept["notes"] = site.http("/notes").json["notes"]
+    return kept["notes"]
+
+
 def expect_live(site: Site, version: str) -> str:
     """Every way to ask which release is live gives the same answer."""
     live = site.live
@@ -220,6 +233,67 @@ def test_rollback(play, site, ids):
     assert site.note("written after the rollback")["handled_by"] == ids["v1.0.0"]
 
 
+def test_destructive_migration_waits_for_a_yes(play, site):
+    before, notes = site.snapshot(), site.http("/notes").body
+    refused = play("release.yml", release_version="v2.0.0")
+    assert refused.status != 0
+    assert_one_clear_error(refused, "release_allow_destructive")
+    assert "truncate table notes" in refused.output
+    assert site.snapshot() == before
+    assert site.http("/notes").body == notes
+
+
+def test_destructive_migration_runs_after_a_snapshot(play, site, ids, notes_before):
+    assert notes_before
+    released = play("release.yml", release_version="v2.0.0", release_allow_destructive="true")
+    assert released.status == 0, released.errors
+    ids["v2.0.0"] = expect_live(site, "v2.0.0")
+    assert site.http("/notes").json["notes"] == []
+    (snapshot,) = site.host.file(f"{ROOT}/.slipway/snapshots").listdir()[:1]
+    assert site.host.file(f"{ROOT}/.slipway/snapshots/{snapshot}").mode == 0o600
+
+
+def test_rollback_restores_the_database_when_that_is_confirmed(play, site, ids, notes_before):
+    before = site.snapshot()
+    asked = play("rollback.yml", rollback_restore_snapshot="true")
+    assert asked.status != 0
+    assert site.snapshot() == before
+    confirm = re.search(r"rollback_confirm=([\w.-]+)", asked.output)
+    assert confirm, asked.output
+    back = play("rollback.yml", rollback_restore_snapshot="true", rollback_confirm=confirm[1])
+    assert back.status == 0, back.errors
+    assert expect_live(site, "v1.0.0") == ids["v1.0.0"]
+    assert site.http("/notes").json["notes"] == notes_before
+
+
+def test_maintenance(play, site):
+    shut = play("playbooks/maintenance.yml", release_maintenance_state="on")
+    assert shut.status == 0, shut.errors
+    assert site.http("/notes").status == 503
+    opened = play("playbooks/maintenance.yml", release_maintenance_state="off")
+    assert opened.status == 0, opened.errors
+    expect_live(site, "v1.0.0")
+
+
+def test_artifact_by_url(play, site, ids):
+    name = f"{ids['v1.1.0']}.tar.gz"
+    artifacts = f"{ROOT}/.slipway/artifacts"
+    digest = site.host.check_output("sha256sum %s/%s", artifacts, name).split()[0]
+    serve = "systemd-run --collect --unit artifacts --working-directory=%s python3 -m http.server --bind 127.0.0.1 8555"
+    site.host.check_output(serve, artifacts)
+    try:
+        wait_for(lambda: site.host.socket("tcp://127.0.0.1:8555").is_listening, "the artifact is served")
+        url = f"http://127.0.0.1:8555/{name}"
+        damaged = play("release.yml", release_artifact_url=url, release_artifact_sha256="0" * 64)
+        assert damaged.status != 0
+        assert digest in damaged.output
+        released = play("release.yml", release_artifact_url=url, release_artifact_sha256=digest)
+    finally:
+        site.host.run("systemctl stop artifacts")
+    assert released.status == 0, released.errors
+    assert expect_live(site, "v1.1.0") not in ids.values()
+
+
 def entries(path: Path) -> list[dict]:
     """The entries of a record, checked without the code that wrote them."""
     previous = "0" * 64
@@ -246,7 +320,8 @@ def test_records(ids, records):
         assert version in report
     # Runs that failed have records too, and so has the rollback.
     outcomes = [entries(path)[-1]["data"] for path in folder.glob("*.jsonl")]
-    assert sum(outcome.get("outcome") == "rolled back" for outcome in outcomes) == 1
+    assert sum(outcome.get("outcome") == "rolled back" for outcome in outcomes) == 2
+    assert max(max(outcome["module_runs"].values()) for outcome in outcomes if "module_runs" in outcome) <= 8
 
 
 def test_no_secret_in_records(host, records):

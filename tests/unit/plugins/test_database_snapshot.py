@@ -146,7 +146,7 @@ def test_check_mode(lite, snapshot, place, state):
 
 def test_list_and_remove(lite, snapshot, place):
     first, second = (snapshot()[1]["snapshot"]["id"] for _each in range(2))
-    code, result = snapshot(state="list")
+    code, result = snapshot(state="listed")
     assert (code, result["changed"], [entry["id"] for entry in result["snapshots"]]) == (0, False, [first, second])
     code, result = snapshot(state="absent", id=first)
     assert (code, result["changed"], result["diff"]["after"]) == (0, True, f"{second}\n")
@@ -155,7 +155,7 @@ def test_list_and_remove(lite, snapshot, place):
 
 
 def test_list_of_a_directory_that_is_not_there(snapshot):
-    assert snapshot(state="list")[1]["snapshots"] == []
+    assert snapshot(state="listed")[1]["snapshots"] == []
 
 
 def test_keep(lite, snapshot):
@@ -192,7 +192,7 @@ def test_a_damaged_snapshot_is_not_restored(lite, snapshot, damage, text):
     code, result = snapshot(state="restored", id=taken["id"])
     assert (code, rows(lite)) == (1, ["first"])
     assert text in result["msg"]
-    assert len(snapshot(state="list")[1]["snapshots"]) == 1
+    assert len(snapshot(state="listed")[1]["snapshots"]) == 1
 
 
 def test_a_snapshot_of_another_database_is_not_restored(lite, tmp_path, snapshot):
