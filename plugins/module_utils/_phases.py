@@ -163,6 +163,7 @@ class Phases(DatabasePhases, MaintenancePhases):
             "stale": bool(current) and self._stale(current or ""),
             "rollback_target": layout.rollback_target(),
             "releases": layout.installed(),
+            "history": [entry["release"] for entry in layout.history()],
             "snapshots": [
                 {name: entry.get(name) for name in ("id", "release")} for entry in self._snapshots().entries()
             ],

@@ -75,7 +75,8 @@ options:
     default: unknown
   release:
     description:
-      - Release id, the name of the directory in C(releases/). Needed by every phase but C(preflight).
+      - Release id, the name of the directory in C(releases/). Needed by every phase but C(preflight), C(down), C(up)
+        and C(revert).
     type: str
     default: ""
   previous:
@@ -506,7 +507,8 @@ RETURN = r"""
 phases:
   description:
     - One entry for each phase that was begun, with C(phase), C(seconds), C(changed) and its evidence.
-    - C(preflight) has among others C(taken_from), the holder that the lock was taken from, C(unfinished), what a
+    - C(preflight) has among others C(history), the releases as they went live, oldest first, one as often as it did,
+      C(taken_from), the holder that the lock was taken from, C(unfinished), what a
       killed run was about (C(run), C(owner), C(since), C(release), C(commit), C(phase), C(artifact), C(sha256), and
       whether it is C(staged) here), C(removed), the releases of such a run that were removed, and C(maintenance), one
       that it had left.
@@ -647,7 +649,7 @@ def _checks_spec() -> dict[str, dict[str, Any]]:
 def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     phases: list[str] = module.params["phases"]
-    nameless = {"preflight", "revert"}
+    nameless = {"preflight", "down", "up", "revert"}
     if not module.params["release"] and not nameless.issuperset(phases):
         module.fail_json(msg=f"release is needed for the phases {', '.join(p for p in phases if p not in nameless)}")
     if module.params["release"] in (".", "..") or "/" in module.params["release"]:
