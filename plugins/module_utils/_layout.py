@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import json
 import os
 import pwd
@@ -52,11 +53,17 @@ def write_atomic(path: str, text: str, mode: int = 0o644) -> None:
     """Write a file so that readers, and a machine that loses power, see the old or the new text, never a part."""
     temporary = f"{path}.{os.getpid()}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
-        handle.write(text)
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(temporary, path)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        # Such as a full disk.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
 
 
 def utc_now() -> str:
@@ -316,7 +323,10 @@ class Layout:
         path = self.release_path(release)
         if os.path.isdir(path):
             shutil.rmtree(path)
-        self._write_history([entry for entry in self.history() if entry["release"] != release])
+        history = self.history()
+        left = [entry for entry in history if entry["release"] != release]
+        if left != history:
+            self._write_history(left)
 
     # The run
 
@@ -360,6 +370,14 @@ class Layout:
             for name in self.installed()
             if name not in kept and self.manifest(name) and (name == about or not self.is_staged(name))
         ]
+
+    def sweep_temporaries(self) -> None:
+        """Remove what a killed process was about to put into the place of a file or of the link."""
+        for directory, name in ((self.private_dir, "*"), (self.root, "current")):
+            for path in glob.glob(os.path.join(glob.escape(directory), f"{name}.[0-9]*")):
+                writer = path.rpartition(".")[2]
+                if writer.isdigit() and int(writer) != os.getpid() and (os.path.islink(path) or os.path.isfile(path)):
+                    os.unlink(path)
 
     def sweep_artifacts(self, release: str = "") -> None:
         """Remove the artifacts of a release, without one those of all releases that are not there any more."""

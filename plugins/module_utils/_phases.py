@@ -191,6 +191,7 @@ class Phases(DatabasePhases, MaintenancePhases):
         for pattern in ("build/*", "staging-*"):
             for leftover in glob.glob(os.path.join(self.layout.private_dir, pattern)):
                 shutil.rmtree(leftover)
+        self.layout.sweep_temporaries()
         about = self.layout.run_state().get("release")
         if about and about != self.release:
             self.layout.sweep_artifacts(about)
@@ -598,6 +599,11 @@ class Phases(DatabasePhases, MaintenancePhases):
         try:
             try:
                 self._go_back(previous, switched)
+            except PhaseError as exc:
+                # What was live is live again, and that counts; what is not well about it is told besides.
+                back = switched and self.layout.current() == previous
+                exc.evidence.update(changed=back, reverted=back, current=self.layout.current())
+                raise
             finally:
                 maintenance = self._leave_maintenance()
         finally:

@@ -147,35 +147,38 @@ def reboot(host: str) -> None:
     hosts.write_ssh_files(SITE)
 
 
+# Services have a view of the file systems of their own, as it was when they were started.
+SERVICES = "systemctl restart nginx.service 'php*-fpm.service'"
+
+
 def small_disk(host: str, free_mb: int) -> None:
     """Move the application onto a file system with little room."""
     sh(
         host,
         f"set -e; test ! -e {APP}/.small; d=$(mktemp -d); used=$(du -sm {APP} | cut -f1); "
         f"mount -t tmpfs -o size=$((used + {free_mb}))M,mode=0755 tmpfs $d; cp -a {APP}/. $d/; "
-        f"touch $d/.small; mount --move $d {APP}",
+        f"touch $d/.small; mount --move $d {APP}; {SERVICES}",
     )
 
 
-def fill_disk(host: str, left_mb: int) -> None:
+def fill_disk(host: str, left_kb: int) -> None:
     sh(
         host,
-        f"free=$(df --output=avail -m {APP} | tail -n 1); "
-        f"fallocate -l $((free - {left_mb}))M {APP}/.filler; chmod 0600 {APP}/.filler",
+        f"cd {APP}; fallocate -l $(df --output=avail -k . | tail -n 1)K .filler; "
+        f"dd if=/dev/zero of=.filler2 bs=1K 2>/dev/null; truncate -s -{left_kb}K .filler",
     )
 
 
 def free_disk(host: str) -> None:
-    sh(host, f"rm -f {APP}/.filler; mount -o remount,size=2G {APP}")
+    sh(host, f"rm -f {APP}/.filler*; mount -o remount,size=2G {APP}")
 
 
 def usual_disk(host: str) -> None:
     """Back onto the file system that it was on; nobody may ask meanwhile."""
     sh(
         host,
-        f"set -e; test -e {APP}/.small || exit 0; rm -f {APP}/.filler; d=$(mktemp -d); cp -a {APP}/. $d/; "
-        f"systemctl stop nginx; umount -l {APP}; find {APP} -mindepth 1 -delete; cp -a $d/. {APP}/; "
-        f"rm -rf $d {APP}/.small; systemctl start nginx; systemctl reload 'php*-fpm'",
+        f"set -e; test -e {APP}/.small || exit 0; rm -f {APP}/.filler*; d=$(mktemp -d); cp -a {APP}/. $d/; "
+        f"umount -l {APP}; find {APP} -mindepth 1 -delete; cp -a $d/. {APP}/; rm -rf $d {APP}/.small; {SERVICES}",
     )
 
 

@@ -71,18 +71,24 @@ class Stage:
         (self.home / "away" / host).unlink()
 
     def comes_back_soon(self, host="web2"):
-        """Come back a moment after the host went away."""
+        """Come back once the host could not be told to go back."""
         path = self.home / "away" / host
 
         def wait():
             while not path.exists():
                 time.sleep(0.2)
-            time.sleep(4)
+            while self.unreached() < 2:
+                time.sleep(0.02)
             path.unlink()
 
         thread = threading.Thread(target=wait, daemon=True)
         thread.start()
         return thread
+
+    def unreached(self):
+        """How often a host was not reached in the run that is at work."""
+        records = sorted(self.fleet.records.glob("*.jsonl"), key=lambda path: path.stat().st_mtime)
+        return records[-1].read_text().count("unreachable: ") if records else 0
 
     def locked(self):
         return [host for host in HOSTS if (self.home / "hosts" / host / ".slipway/lock").exists()]
@@ -228,7 +234,7 @@ def test_host_that_goes_away_after_the_switch_and_stays_away(stage):
 
 def test_what_a_host_was_left_with_is_nothing_to_go_back_to(stage):
     before = stage.fleet.live("web1")
-    left = stage.release("v1", release_hooks=stage.goes_away("after_switch"))
+    left = stage.release("v2", release_hooks=stage.goes_away("after_switch"))
     stage.comes_back()
     assert left.live["web2"] != before, "web2 has a release that was never found to be well"
     run = stage.release("v3-is-not-well", release_takeover=True)

@@ -411,3 +411,31 @@ def test_no_heartbeat_for_a_lock_that_was_taken_over(layout):
         age_lock(layout, 50)
         time.sleep(0.6)
         assert layout.lock_holder()["age"] >= 50
+
+
+def test_full_disk_leaves_the_old_text_and_nothing_else(layout, monkeypatch):
+    path = os.path.join(layout.private_dir, "state.json")
+    write_atomic(path, "old")
+    monkeypatch.setattr(_layout.os, "fsync", lambda _handle: (_ for _ in ()).throw(OSError(28, "No space left")))
+    with pytest.raises(OSError, match="No space left"):
+        write_atomic(path, "new")
+    assert os.listdir(layout.private_dir) == ["state.json"]
+    with open(path) as handle:
+        assert handle.read() == "old"
+
+
+def test_release_that_never_was_live_goes_without_a_word_on_the_disk(layout, monkeypatch):
+    monkeypatch.setattr(_layout, "write_atomic", lambda *_words: pytest.fail("it writes, and the disk may be full"))
+    layout.remove("r4")
+    assert not os.path.exists(layout.release_path("r4"))
+
+
+def test_what_a_killed_process_was_writing_is_swept(layout):
+    kept = [os.path.join(layout.private_dir, name) for name in ("lock", "deploy_key", f"lock.{os.getpid()}")]
+    swept = [os.path.join(layout.private_dir, "lock.4711"), os.path.join(layout.root, "current.4711")]
+    for path in [*kept, swept[0]]:
+        with open(path, "w"):
+            pass
+    os.symlink("releases/r1", swept[1])
+    layout.sweep_temporaries()
+    assert [os.path.lexists(path) for path in [*kept, *swept]] == [True, True, True, False, False]

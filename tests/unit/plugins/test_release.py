@@ -668,6 +668,7 @@ def test_revert_that_is_not_well_is_loud_and_says_what_is_live(live):
     code, result = live.run("revert", previous="r2", health_url="http://127.0.0.1:1/up")
     assert (code, result["failed_phase"], result["current"]) == (1, "revert", "r2")
     assert result["msg"].startswith("revert: r2 is not well after 0 s: ")
+    assert evidence(result)["reverted"] is True, "r3 is not live any more, which is what the record counts by"
     assert not live.locked(), "the run is over"
 
 
