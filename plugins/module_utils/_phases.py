@@ -64,6 +64,10 @@ if (isset($_GET['forget']) && function_exists('opcache_get_status')) {
 echo json_encode(function_exists('opcache_get_status') ? opcache_get_status(false) : false);
 """
 
+# Seconds for which a worker has to last before it counts: one whose code is bad starts, and ends when it has loaded it.
+# Laravel has loaded its own in 0.2 s, and in 1 s on a machine with much to do.
+_SETTLED = 2.0
+
 # Under a fifth of memory or keys left, the releases to come would not fit.
 _OPCACHE_FREE = 0.2
 
@@ -512,6 +516,7 @@ class Phases(DatabasePhases, MaintenancePhases):
             problems = self._verify_problems(deadline)
             answers, problem = (0, "") if problems else self._burst()
             problems += [problem] if problem else []
+            problems = problems or self._short_lived()
             if not problems:
                 break
             if time.monotonic() > deadline:
@@ -521,6 +526,15 @@ class Phases(DatabasePhases, MaintenancePhases):
         running = [{name: worker[name] for name in shown} for worker in self._workers()]
         url = self.params["health_url"]
         return {"changed": False, "workers": running, "url": url, "answers": answers, "pages": self.answers}
+
+    def _short_lived(self) -> list[str]:
+        """Wait until the youngest worker has lasted for a moment, and name those that have not."""
+        if not self.params["verify_workers"]:
+            return []
+        before = {worker["pid"]: worker["command"] for worker in self._workers()}
+        time.sleep(max([0.0, *(_SETTLED - _processes.age(pid) for pid in before)]))
+        gone = [pid for pid in before if pid not in {worker["pid"] for worker in self._workers()}]
+        return [f"{before[pid]} (pid {pid}) ended as soon as it had started, see its log" for pid in gone]
 
     def _burst(self) -> tuple[int, str | None]:
         """Ask the web server once for each process of the pool, many at a time; return how many named the release.

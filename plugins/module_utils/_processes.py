@@ -165,6 +165,16 @@ def workers(root: str, node: bool = False) -> list[dict[str, Any]]:
     return [{**worker, "parent": worker["parent"] if worker["parent"] in pids else 0} for worker in found]
 
 
+def age(pid: int) -> float:
+    """Return for how many seconds a process has been running, 0 when it is not there any more."""
+    try:
+        start = _Process(str(pid)).stat()[1] / os.sysconf("SC_CLK_TCK")
+        with open("/proc/uptime", encoding="ascii") as handle:
+            return max(0.0, float(handle.read().split()[0]) - start)
+    except OSError:
+        return 0.0
+
+
 def artisan(root: str, commands: tuple[str, ...]) -> list[int]:
     """Return the processes of artisan commands that run in a release below a root."""
     releases = os.path.join(os.path.realpath(root), "releases") + os.sep

@@ -133,7 +133,7 @@ options:
   workers:
     description:
       - Number of long-running processes (queue workers, Horizon, Reverb, Octane, programs of supervisor or PM2) that
-        C(verify) waits for. What one of them has started does not count.
+        C(verify) waits for. What one of them has started does not count, nor what ends within two seconds.
     type: int
     default: 0
   fpm_socket:

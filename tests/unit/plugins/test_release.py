@@ -8,16 +8,23 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
-from ansible_collections.slipway.laravel.plugins.module_utils import _artifact
+from ansible_collections.slipway.laravel.plugins.module_utils import _artifact, _phases
 
 ALL = ["stage", "probe", "switch", "restart", "verify", "finish"]
 
 
 def evidence(result):
     return result["phases"][-1]
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch):
+    """Nobody waits here to see whether a worker lasts."""
+    monkeypatch.setattr(_phases, "_SETTLED", 0.0)
 
 
 @pytest.fixture
@@ -605,6 +612,23 @@ def test_verify_waits_until_the_deadline(live, worker):
     old.terminate()
     old.wait()
     assert live.run("verify", release="r2", timeout=5)[0] == 0
+
+
+def test_worker_that_ends_as_soon_as_it_has_started_is_not_well(live, worker, monkeypatch):
+    monkeypatch.setattr(_phases, "_SETTLED", 1.0)
+    running = worker("r2")
+    threading.Timer(0.2, running.kill).start()
+    code, result = live.run("verify", release="r2", workers=1)
+    assert (code, f"queue:work (pid {running.pid}) ended as soon as it had started" in result["msg"]) == (1, True)
+
+
+def test_worker_that_lasts_is_waited_for_no_longer_than_that(live, worker, monkeypatch):
+    worker("r2")
+    monkeypatch.setattr(_phases, "_SETTLED", 1.0)
+    started = time.monotonic()
+    assert live.run("verify", release="r2", workers=1)[0] == 0
+    assert live.run("verify", release="r2", workers=1)[0] == 0, "the second time it is old enough"
+    assert time.monotonic() - started < 1.8
 
 
 def test_verify_of_a_release_that_is_not_live(live):
