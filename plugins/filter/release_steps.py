@@ -25,7 +25,7 @@ options:
   at:
     description: >-
       Hosts of phases that are not carried out everywhere, by phase. V([localhost]) is the controller, for which the
-      first host speaks.
+      first host speaks, unless the play has a host of that name.
     type: dict
     default: {}
   hooks:
@@ -78,12 +78,18 @@ SHARED = {("snapshot", "migrate"), ("restart", "verify"), ("verify", "up")}
 ALONE = {("probe", "switch"), ("switch", "restart")}
 
 
+def is_controller(chosen: Sequence[str], hosts: Sequence[str]) -> bool:
+    """Say whether localhost was chosen and means the controller: it is a host like others where the play has it."""
+    return list(chosen) == ["localhost"] and "localhost" not in hosts
+
+
 def hook_steps(name: str, hooks: Any, hosts: Sequence[str], groups: Mapping[str, Sequence[str]]) -> list[Step]:
     steps = []
     for entry in hooks.get(name) or []:
         chosen = resolve(entry.get("hosts"), hosts, groups)
         if entry.get("once"):
             chosen = chosen[:1]
+        on_controller = is_controller(chosen, hosts)
         kind = "tasks" if "tasks" in entry else "command"
         shown = entry[kind] if kind == "tasks" else " ".join(str(word) for word in entry[kind])
         steps.append(
@@ -91,8 +97,8 @@ def hook_steps(name: str, hooks: Any, hosts: Sequence[str], groups: Mapping[str,
                 "file": f"hook_{kind}",
                 "label": f"{name}: {shown}",
                 "hook": name,
-                "hosts": hosts[:1] if chosen == ["localhost"] else chosen,
-                "on_controller": chosen == ["localhost"],
+                "hosts": hosts[:1] if on_controller else chosen,
+                "on_controller": on_controller,
                 "chdir": entry.get("chdir", ""),
                 kind: entry[kind],
             }
@@ -154,7 +160,7 @@ def module_run(phases: Sequence[str], run: Step, hosts: Sequence[str]) -> list[S
     if not phases:
         return []
     file = next((name for name in reversed(phases) if name in OWN_FILE), "phase")
-    on_controller = run["hosts"] == ["localhost"]
+    on_controller = is_controller(run["hosts"], hosts)
     return [
         {
             "file": f"{file}_on_controller" if on_controller else file,

@@ -180,3 +180,8 @@ def test_good_hooks_have_no_fault():
         "succeeded": [],
     }
     assert release_hook_faults(hooks, HOSTS, GROUPS) == []
+
+
+def test_localhost_of_the_play_is_a_host_like_others():
+    (step,) = release_steps(["build"], ["localhost"], at={"build": ["localhost"]})
+    assert (step["file"], step["hosts"]) == ("build", ["localhost"])
