@@ -144,7 +144,10 @@ def layer_steps(layer: str, scenario: str, distros: list[str]) -> list[Step]:
         case "sanity":
             return [Step("sanity", ["tests/sanity"], minutes=10, counter=count_sanity)]
         case "unit":
-            return [pytest_step("unit", "tests/unit", "tests/templates", "tests/callback", "tests/release")]
+            return [
+                pytest_step("playbooks", "tests/callback", "tests/release", minutes=20),
+                pytest_step("unit", "tests/unit", "tests/templates", minutes=20),
+            ]
         case "build":
             return [pytest_step("build", "tests/build")]
         case "local":
