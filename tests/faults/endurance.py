@@ -98,6 +98,9 @@ def endure(wanted: int) -> int:
             seconds.append(time.monotonic() - started)
             order.append(release.release())
             say(f"{number + 1:3}. {order[-1]} ({versions[number % 2]}) {seconds[-1]:.1f} s")
+    except KeyboardInterrupt:
+        say("Ended early; what was done so far counts.")
+        order.append(release.release())
     finally:
         jobs.stop()
         answers = requests.stop()
@@ -105,7 +108,7 @@ def endure(wanted: int) -> int:
     failed, mixed = load.problems(answers, order)
     done, lost = done_of(jobs.made), failed_jobs() - failed_before
     say(
-        f"\n{wanted} releases in {sum(seconds):.0f} s; {len(answers)} requests, {len(failed)} failed, "
+        f"\n{len(seconds)} releases in {sum(seconds):.0f} s; {len(answers)} requests, {len(failed)} failed, "
         f"{len(mixed)} out of order or mixed; {len(jobs.made)} jobs dispatched, {len(jobs.failures)} refused, "
         f"{done} done, {lost} failed"
     )
