@@ -237,8 +237,9 @@ def test_destructive_migration_waits_for_a_yes(play, site):
     before, notes = site.snapshot(), site.http("/notes").body
     refused = play("release.yml", release_version="v2.0.0")
     assert refused.status != 0
-    assert_one_clear_error(refused, "release_allow_destructive")
-    assert "truncate table notes" in refused.output
+    assert_one_clear_error(refused, "these migrations destroy")
+    assert "truncate table notes: every row is lost" in refused.output
+    assert "-e release_allow_destructive=true" in refused.output
     assert site.snapshot() == before
     assert site.http("/notes").body == notes
 
