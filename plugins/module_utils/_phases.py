@@ -529,7 +529,8 @@ class Phases(DatabasePhases, MaintenancePhases):
 
     def _short_lived(self) -> list[str]:
         """Wait until the youngest worker has lasted for a moment, and name those that have not."""
-        if not self.params["verify_workers"]:
+        # In maintenance mode a worker with --max-time ends each second: Laravel counts from the start of the machine.
+        if not self.params["verify_workers"] or self._marker() or self._down_file():
             return []
         before = {worker["pid"]: worker["command"] for worker in self._workers()}
         time.sleep(max([0.0, *(_SETTLED - _processes.age(pid) for pid in before)]))
