@@ -1,0 +1,232 @@
+"""Releases onto the fleet, host after host, out of the load balancer each time, under requests from outside."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import ssl
+import threading
+import time
+from collections import Counter
+from typing import Any, NamedTuple
+
+import pytest
+from testinfra.utils.ansible_runner import AnsibleRunner
+
+testinfra_hosts = ["ansible://front"]
+NAME = "www.example.com"
+UPSTREAMS = "/etc/nginx/conf.d/slipway-upstreams.conf"
+# Once an nginx or HAProxy was told, what it does with the next request is not settled for a moment.
+GRACE = 2.0
+
+HAPROXY = """
+global
+  stats socket /run/haproxy/admin.sock mode 660 level admin
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 30s
+  timeout server 30s
+frontend shop
+  bind :80
+  default_backend shop
+backend shop
+  balance roundrobin
+  option httpchk GET /up
+  http-check send hdr Host www.example.com
+  server app1 {app1}:80 check inter 500ms
+  server app2 {app2}:80 check inter 500ms
+"""
+
+
+class Answer(NamedTuple):
+    began: float
+    status: int
+    host: str
+    release: str
+
+
+class Visitors:
+    """Requests through the load balancer, each on a connection of its own, from three clients until the block ends."""
+
+    def __init__(self, address: str, tls: bool) -> None:
+        self.address, self.tls = address, tls
+        self.answers: list[Answer] = []
+        self.failures: list[str] = []
+        self._over = threading.Event()
+        self._clients = [threading.Thread(target=self._visit) for _ in range(3)]
+
+    def _ask(self) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection(self.address, timeout=10)
+        try:
+            if self.tls:
+                context = ssl.create_default_context()
+                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+                plain = socket.create_connection((self.address, 443), 10)
+                connection.sock = context.wrap_socket(plain, server_hostname=NAME)
+            connection.request("GET", "/release", headers={"Host": NAME, "Connection": "close"})
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+
+    def _visit(self) -> None:
+        while not self._over.wait(0.05):
+            began = time.time()
+            try:
+                status, body = self._ask()
+                told = json.loads(body)
+                self.answers.append(Answer(began, status, told["hostname"], told["release"]))
+            except (OSError, ValueError, KeyError, http.client.HTTPException) as exc:
+                self.failures.append(f"{began}: {type(exc).__name__}: {exc}")
+
+    def __enter__(self) -> Visitors:
+        for client in self._clients:
+            client.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._over.set()
+        for client in self._clients:
+            client.join()
+
+
+class Watch:
+    """What a load balancer was told of its servers, with the times: each change of what a command prints."""
+
+    def __init__(self, host: Any, command: str) -> None:
+        self.host = host
+        self.host.check_output("rm -f /tmp/watched")
+        changes = '[ "$now" = "$was" ] || echo "$(date +%s.%N) $now"; was="$now"'
+        loop = f'while sleep 0.1; do now="$({command})"; {changes}; done'
+        self.host.check_output("setsid sh -c %s >/tmp/watched 2>/dev/null </dev/null & echo $! >/tmp/watch.pid", loop)
+
+    def end(self) -> list[tuple[float, float, set[str]]]:
+        """From when, until when, and which servers were out."""
+        self.host.check_output("kill -- -$(cat /tmp/watch.pid)")
+        lines = [line.split() for line in self.host.check_output("cat /tmp/watched").splitlines()]
+        ends = [float(line[0]) for line in lines[1:]] + [time.time()]
+        return [(float(line[0]), end, set(line[1:])) for line, end in zip(lines, ends, strict=True)]
+
+
+@pytest.fixture(name="addresses")
+def addresses_fixture(request):
+    inventory = request.config.option.ansible_inventory
+    runner = AnsibleRunner(inventory)
+    found = {}
+    for name in runner.get_hosts("fleet"):
+        host = runner.get_host(name)
+        found[name.rsplit("-", 1)[1]] = host.check_output("hostname -i").split()[0]
+    return found
+
+
+def release(play, version: str, **extra: Any) -> Any:
+    return play("release.yml", "--extra-vars", json.dumps({"release_version": version, **extra}))
+
+
+def was_drained(visitors: Visitors, periods: list[tuple[float, float, set[str]]], servers: dict[str, str]) -> list[str]:
+    """Which hosts were out, one after another; none was asked then, and the others answered."""
+    out = []
+    for began, ended, names in periods:
+        hosts = {servers[name] for name in names if name in servers}
+        assert len(hosts) < 2, "one host at a time, or nobody is left to answer"
+        if not hosts:
+            continue
+        out += hosts
+        there = [answer for answer in visitors.answers if began + GRACE < answer.began < ended]
+        assert hosts.isdisjoint(answer.host for answer in there), (began, ended, hosts)
+        if ended - began > GRACE + 1:
+            assert there, "the other host answers"
+    return out
+
+
+def test_first_release_reaches_every_host(play, host, addresses):
+    released = release(play, "v1.0.0")
+    assert released.status == 0, released.errors
+    with Visitors(addresses["web1"], tls=True) as visitors:
+        time.sleep(2)
+    assert visitors.failures == []
+    assert {answer.host for answer in visitors.answers} == {"app1", "app2"}
+    assert len({answer.release for answer in visitors.answers}) == 1
+
+
+def test_rolling_release_behind_nginx_fails_no_request(play, host, addresses):
+    servers = {addresses[name]: name for name in ("app1", "app2")}
+    watch = Watch(host, f"grep -h 'drained by a release' {UPSTREAMS} | sed 's/.*server *//; s/[: ].*//' | tr '\\n' ' '")
+    before = host.file(UPSTREAMS).content_string
+    drain = {"release_drain": "nginx", "release_drain_hosts": "{{ groups['front'] }}"}
+    with Visitors(addresses["web1"], tls=True) as visitors:
+        released = release(
+            play, "v1.1.0", release_strategy="rolling", release_drain_server="{{ site_address }}", **drain
+        )
+        time.sleep(1)
+    periods = watch.end()
+    assert released.status == 0, released.errors
+    assert visitors.failures == []
+    assert Counter(answer.status for answer in visitors.answers).keys() == {200}
+    assert was_drained(visitors, periods, servers) == ["app1", "app2"]
+    assert len({answer.release for answer in visitors.answers}) == 2, "the one before and the new one"
+    assert host.file(UPSTREAMS).content_string == before
+
+
+def test_release_that_is_bad_puts_every_host_back_behind_nginx(play, host, addresses):
+    before = host.file(UPSTREAMS).content_string
+    drain = {"release_drain": "nginx", "release_drain_hosts": "{{ groups['front'] }}"}
+    with Visitors(addresses["web1"], tls=True) as visitors:
+        released = release(
+            play,
+            "v1.0.0",
+            release_strategy="rolling",
+            release_drain_server="{{ site_address }}",
+            release_force=True,
+            # Only the second host finds fault, when the first is live already.
+            release_smoke="{{ [{'path': '/release', 'contains': 'nowhere'}] if 'app2' in inventory_hostname else [] }}",
+            **drain,
+        )
+    assert released.status != 0
+    assert visitors.failures == []
+    assert len({answer.release for answer in visitors.answers}) in (1, 2)
+    with Visitors(addresses["web1"], tls=True) as after:
+        time.sleep(2)
+    assert {answer.host for answer in after.answers} == {"app1", "app2"}
+    assert {answer.release for answer in after.answers} == {visitors.answers[0].release}
+    assert host.file(UPSTREAMS).content_string == before
+
+
+@pytest.fixture(name="haproxy")
+def haproxy_fixture(host, addresses):
+    """HAProxy in place of nginx on the front, where the firewall lets people in."""
+    host.check_output("DEBIAN_FRONTEND=noninteractive apt-get install -y -q haproxy")
+    host.check_output("printf %s >/etc/haproxy/haproxy.cfg", HAPROXY.format(**addresses))
+    host.check_output("systemctl stop nginx && systemctl restart haproxy")
+    yield
+    host.check_output("systemctl disable --now haproxy && systemctl start nginx")
+
+
+@pytest.mark.usefixtures("haproxy")
+def test_rolling_release_behind_haproxy_fails_no_request(play, host, addresses):
+    states = (
+        "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/haproxy/admin.sock');"
+        "s.sendall(b'show servers state shop\\n'); t = s.makefile().read().splitlines()[2:];"
+        # Columns srv_name and srv_admin_state, in which 0x08 is a drain that an operator asked for.
+        "print(*[f[3] for f in map(str.split, t) if len(f) > 6 and int(f[6]) & 8])"
+    )
+    watch = Watch(host, f'python3 -c "{states}"')
+    with Visitors(addresses["web1"], tls=False) as visitors:
+        released = release(
+            play,
+            "v1.0.0",
+            release_force=True,
+            release_strategy="rolling",
+            release_drain="haproxy",
+            release_drain_hosts="{{ groups['front'] }}",
+            release_drain_server="{{ inventory_hostname | regex_replace('^.*-', '') }}",
+            release_drain_haproxy_backend="shop",
+        )
+        time.sleep(1)
+    periods = watch.end()
+    assert released.status == 0, released.errors
+    assert visitors.failures == []
+    assert Counter(answer.status for answer in visitors.answers).keys() == {200}
+    assert was_drained(visitors, periods, {"app1": "app1", "app2": "app2"}) == ["app1", "app2"]
