@@ -192,89 +192,9 @@ hsts:
   sample: {"max_age": 31536000, "include_subdomains": true, "preload": false}
 """
 
-import re
-import urllib.parse
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slipway.laravel.plugins.module_utils import _endpoint
-from ansible_collections.slipway.laravel.plugins.module_utils._endpoint import Exchange, Target, shown
-
-# The encodings in which the standard library can look for a text.
-READABLE = ("", "identity", "gzip", "deflate")
-
-
-def names_of(url: str) -> dict[str, Any]:
-    """Return what the DNS has for the name of an address."""
-    try:
-        return {"addresses": _endpoint.resolve(Target(url).name), "error": ""}
-    except OSError as exc:
-        return {"addresses": [], "error": str(exc)}
-
-
-def follow(params: dict[str, Any], url: str, headers: dict[str, str]) -> tuple[Exchange, list[dict[str, Any]]]:
-    """Ask an address and those that it leads to; return the last exchange and the answers that led there."""
-    target, address = Target(url), params["address"]
-    name = target.name
-    chain: list[dict[str, Any]] = []
-    while True:
-        sent = {"accept-encoding": "gzip", **(headers if target.name == name else {})}
-        exchange = Exchange(target, address, params["timeout"]).run(params["method"], sent, params["validate_certs"])
-        location = exchange.header("location")
-        if exchange.error or exchange.status not in _endpoint.REDIRECTS or not location:
-            return exchange, chain
-        if len(chain) == params["redirects"]:
-            return exchange, chain
-        chain.append({"url": shown(target.url), "status": exchange.status, "location": shown(location)})
-        try:
-            target = Target(urllib.parse.urljoin(target.url, location))
-        except ValueError as exc:
-            exchange.error = f"the redirect to {shown(location)} cannot be followed: {exc}"
-            return exchange, chain
-        # The port is told by the redirect: it may lead from HTTP to HTTPS.
-        address = _endpoint.join_host(exchange.connect_to, None) if address and target.name == name else ""
-
-
-def visible(exchange: Exchange) -> dict[str, str]:
-    """Return the headers of an answer without what may be secret in them."""
-    found = {name: exchange.header(name) for name, dummy in exchange.headers}
-    for name in ("location", "content-location", "refresh"):
-        if name in found:
-            found[name] = shown(found[name])
-    if "set-cookie" in found:
-        found["set-cookie"] = re.sub(r"(?m)^([^=;]*)=[^;\n]*", r"\1=...", found["set-cookie"])
-    return found
-
-
-def evidence(params: dict[str, Any], url: str, headers: dict[str, str]) -> dict[str, Any]:
-    exchange, chain = follow(params, url, headers)
-    target = exchange.target
-    tls = target.scheme == "https"
-    where = (exchange.peer_address, exchange.connect_port, target.server_name, params["timeout"])
-    certificate = None
-    if tls:
-        unseen = {"verified": False, "error": exchange.error}
-        certificate = _endpoint.certificate(*where) if exchange.peer else unseen
-    compression = exchange.header("content-encoding")
-    searched = params["contains"] and not exchange.error and compression in READABLE
-    return {
-        "url": shown(url),
-        "final_url": shown(target.url),
-        "reachable": exchange.status > 0,
-        "error": exchange.error,
-        "dns": names_of(url),
-        "peer": exchange.peer,
-        "status": exchange.status or None,
-        "headers": visible(exchange),
-        "redirects": chain,
-        "contains": params["contains"] in exchange.text if searched else None,
-        "compression": compression,
-        "milliseconds": exchange.milliseconds,
-        "tls": exchange.tls,
-        "certificate": certificate,
-        "tls_versions": _endpoint.tls_versions(*where) if tls and exchange.peer and params["tls_versions"] else None,
-        "hsts": _endpoint.hsts(exchange.header("strict-transport-security")) if tls else None,
-    }
+from ansible_collections.slipway.laravel.plugins.module_utils._endpoint import Target, shown
+from ansible_collections.slipway.laravel.plugins.module_utils._look import look
 
 
 def main() -> None:
@@ -302,7 +222,7 @@ def main() -> None:
         module.params["url"] = shown(Target(url).url)
     except ValueError as exc:
         module.fail_json(msg=f"url is no address: {exc}")
-    module.exit_json(changed=False, **evidence(module.params, url, headers))
+    module.exit_json(changed=False, **look(**{**module.params, "url": url, "headers": headers}))
 
 
 if __name__ == "__main__":
