@@ -68,6 +68,24 @@ $needs_database = function () use (&$unreachable) {
         throw $unreachable;
     }
 };
+$channels = function ($name) use (&$channels) {
+    $channel = config("logging.channels.$name", []);
+    if (($channel['driver'] ?? '') === 'stack') {
+        $names = is_string($channel['channels'] ?? []) ? explode(',', $channel['channels']) : $channel['channels'] ?? [];
+        return array_merge([], ...array_map($channels, $names));
+    }
+    $level = strtolower((string) ($channel['level'] ?? 'debug'));
+    return [['channel' => $name, 'driver' => $channel['driver'] ?? '', 'level' => $level]];
+};
+$queues = [];
+foreach (array_slice($argv, 1) as $name) {
+    $queues[$name] = $try("queue $name", function () use ($app, $name, $needs_database) {
+        if (config('queue.connections.' . config('queue.default') . '.driver') === 'database') {
+            $needs_database();
+        }
+        return $app->make('queue')->size($name);
+    });
+}
 $info = [
     'version' => $app->version(),
     'php_version' => PHP_VERSION,
@@ -83,6 +101,9 @@ $info = [
     'view_path' => config('view.compiled'),
     'database' => config('database.default'),
     'queue' => config('queue.default'),
+    'queues' => (object) $queues,
+    'log' => $channels(config('logging.default')),
+    'utc_offset' => (int) date('Z'),
     'migrations' => $try('migrations', function () use ($app, $needs_database) {
         $needs_database();
         $migrator = $app->make('migrator');
@@ -306,12 +327,13 @@ class Artisan:
         result = {"rc": rc, "stdout": out, "stderr": err}
         raise ArtisanError(f"the application in {self.release} cannot {what}: {error_text(out, err)}", result)
 
-    def info(self) -> dict[str, Any]:
+    def info(self, queues: Sequence[str] = ()) -> dict[str, Any]:
         """Boot the application once and return what it says of itself.
 
+        :param queues: queues whose sizes are asked for, besides the default one's
         :raises ArtisanError: it does not boot
         """
-        return self.answer("boot", INFO_PHP)
+        return self.answer("boot", INFO_PHP, *queues)
 
     def request(self, uri: str) -> int:
         """Let the application answer a GET request inside one PHP process and return the status.

@@ -94,6 +94,19 @@ application:
       description: Name of the default queue connection.
       type: str
       returned: always
+    queues:
+      description: Empty; M(slipway.laravel.release_checks) asks for queues by their names.
+      type: dict
+      returned: always
+    log:
+      description: Channels that the default log ends in, each with C(channel), C(driver) and C(level).
+      type: list
+      returned: always
+      sample: [{"channel": "single", "driver": "single", "level": "info"}]
+    utc_offset:
+      description: Seconds that the application's clock is ahead of UTC.
+      type: int
+      returned: always
     migrations:
       description: Names of the migrations, in the lists C(ran) and C(pending); null when the database cannot be asked.
       type: dict

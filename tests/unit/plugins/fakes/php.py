@@ -137,7 +137,8 @@ def artisan(app, command, words):
         stop(f'Command "{command}" is not defined.', "Application.php")
 
 
-def info(app):
+def info(app, queues):
+    sizes = app.get("queues", {})
     reached = not (HOME / "database_error").exists()
     pending = [name for name in app["migrations"] if name not in ran()]
     print(
@@ -147,6 +148,12 @@ def info(app):
                 "version": app["version"],
                 "view_path": view_path(),
                 "environment": os.environ.get("APP_ENV", "production"),
+                "debug": app.get("debug", False),
+                "maintenance": Path("storage/framework/down").exists(),
+                "log": app.get("log", [{"channel": "single", "driver": "single", "level": "warning"}]),
+                "utc_offset": app.get("utc_offset", 0),
+                "queue_size": sizes.get("default", 0) if reached else None,
+                "queues": {name: sizes.get(name, 0) if reached else None for name in queues},
                 "failed_jobs": app.get("failed_jobs", 0) if reached else None,
                 "migrations": {"ran": ran(), "pending": pending} if reached else None,
                 "errors": {} if reached else {"migrations": (HOME / "database_error").read_text()},
@@ -235,7 +242,7 @@ def main(words):
     elif "getMigrationFiles($paths)" in words[1] and "$asked" in words[1]:
         migrations(application(), json.loads(words[3]))
     elif "Console" in words[1]:
-        info(application())
+        info(application(), words[3:])
     else:
         print("\nslipway:" + json.dumps({"status": status(application(), words[-1])}))
 
