@@ -71,8 +71,8 @@ $needs_database = function () use (&$unreachable) {
 $channels = function ($name) use (&$channels) {
     $channel = config("logging.channels.$name", []);
     if (($channel['driver'] ?? '') === 'stack') {
-        $names = is_string($channel['channels'] ?? []) ? explode(',', $channel['channels']) : $channel['channels'] ?? [];
-        return array_merge([], ...array_map($channels, $names));
+        $names = $channel['channels'] ?? [];
+        return array_merge([], ...array_map($channels, is_string($names) ? explode(',', $names) : $names));
     }
     $level = strtolower((string) ($channel['level'] ?? 'debug'));
     return [['channel' => $name, 'driver' => $channel['driver'] ?? '', 'level' => $level]];
