@@ -363,7 +363,7 @@ def log_errors(p: Values, facts: Values, context: Values) -> list[str]:
     count = sum(facts["entries"][level] for level in LEVELS[lowest:])
     if count > p["maximum"]:
         places = ", ".join(facts["files"])
-        found.append(f"{count} entries from {p['level']} on since {facts['switched_at']} in {places}; read them there")
+        found.append(f"{count} entries from {p['level']} on since {facts['switched_at']}; read them in {places}")
     if min((LEVELS.index(level) for level in facts["logged_from"]), default=0) > lowest:
         found.append(f"the log holds nothing below {facts['logged_from'][0]}; set LOG_LEVEL to {p['level']} or lower")
     return found
@@ -510,7 +510,8 @@ def traffic(p: Values, facts: Values, context: Values) -> list[str]:
                 f"from {ready:%H:%M} UTC on"
             )
         if known["p95_ms"] > p["p95_ms"]:
-            found.append(f"{host}: 95 % of requests took up to {known['p95_ms']} ms, {p['p95_ms']} ms are allowed")
+            slow = f"95 % of requests took up to {known['p95_ms']} ms, {p['p95_ms']} ms are allowed"
+            found.append(f"{host}: {slow}; see in the log which are slow")
     requests = sum(known["requests"] for known in facts.values())
     failed = sum(known["failed"] for known in facts.values())
     if requests < max(1, p["requests"]):
