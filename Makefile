@@ -72,7 +72,7 @@ format: setup ## Format the Python files
 	@ruff check --quiet --fix .; ruff format .
 
 .PHONY: docs
-docs: setup ## Fill the tables of options in roles/*/README.md from the argument specs
+docs: setup ## Fill the tables of options in roles/*/README.md and docs/checks.md
 	@tests/docs.py
 
 .PHONY: changelog

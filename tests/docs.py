@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Fills the tables of options in roles/*/README.md from meta/argument_specs.yml.
+"""Fills the tables of options in roles/*/README.md from meta/argument_specs.yml, and docs/checks.md from the checks.
 
-The table stands between the lines <!-- options --> and <!-- /options -->. With --check nothing is written and the exit
-status tells whether a README is out of date.
+A table stands between the lines <!-- options --> and <!-- /options -->, the reference of the checks between
+<!-- checks --> and <!-- /checks -->. With --check nothing is written and the exit status tells whether a file is out of
+date.
 """
 
 from __future__ import annotations
@@ -13,9 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible_collections.slipway.laravel.plugins.plugin_utils import checks
+from ansible_collections.slipway.laravel.plugins.plugin_utils.check_unit import UNITS
 
 ROOT = Path(__file__).resolve().parent.parent
 MARKS = re.compile(r"(<!-- options -->\n).*?(<!-- /options -->)", re.DOTALL)
+CHECKS = ROOT / "docs" / "checks.md"
+CHECK_MARKS = re.compile(r"(<!-- checks -->\n).*?(<!-- /checks -->)", re.DOTALL)
+FACTS_OF = {"host": "hosts", "controller": "controller", "evidence": "phases"}
+HOSTS = {"each": "each", "any": "one at least", "together": "all together"}
 # The markup of Ansible's documentation, as Markdown: O(x), V(x), C(x) and the like name things, L(text, url) links.
 MARKUP = [
     (re.compile(r"\b[OVCEPM]\(((?:[^()]|\([^()]*\))*)\)"), r"`\1`"),
@@ -91,9 +98,35 @@ def render(role: Path) -> str | None:
     return MARKS.sub(lambda match: match[1] + tables(role) + match[2], text)
 
 
+def check_reference() -> str:
+    """The reference of the checks, from the docstrings of their functions."""
+    units = [UNITS[name] for name in checks.NAMES]
+    lines = ["", "| check | facts from | what it proves |", "|---|---|---|"]
+    lines += [f"| [`{unit.name}`](#{unit.name}) | {FACTS_OF[unit.needs]} | {prose(unit.summary)} |" for unit in units]
+    for unit in units:
+        hosts = f" Hosts that have to be well: {HOSTS[unit.spread]}." if unit.needs == "host" else ""
+        lines += ["", f"## {unit.name}", "", prose(f"{unit.summary} {unit.notes}").strip() + hosts]
+        table = rows(unit.parameters, {})
+        if table:
+            lines += ["", "| Parameter | Type | Default | Meaning |", "|---|---|---|---|", *table]
+        lines += ["", f"Evidence: {prose(unit.evidence)}"]
+    return "\n".join([*lines, "", ""])
+
+
+def render_checks() -> str:
+    """docs/checks.md as it should be."""
+    return CHECK_MARKS.sub(lambda match: match[1] + check_reference() + match[2], CHECKS.read_text())
+
+
 def main() -> int:
     check = sys.argv[1:] == ["--check"]
     status = 0
+    reference = render_checks()
+    if reference != CHECKS.read_text():
+        print(f"docs/checks.md {'is out of date; run make docs' if check else 'filled'}")
+        status = int(check)
+        if not check:
+            CHECKS.write_text(reference)
     for role in sorted(path.parent.parent for path in ROOT.glob("roles/*/meta/argument_specs.yml")):
         readme = role / "README.md"
         wanted = render(role) if readme.exists() else None

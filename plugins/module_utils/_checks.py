@@ -45,7 +45,7 @@ SPECS: dict[str, dict[str, Any]] = {
     "compression": _URL,
     "debug_off": {},
     "dns": {
-        "name": {"type": "str", "required": True},
+        "domain": {"type": "str", "required": True},
         "type": {"type": "str", "choices": ["A", "AAAA"], "default": "A"},
         "server": _TEXT,
         "timeout": _TIMEOUT,
@@ -424,11 +424,11 @@ class Facts:
         kind = found["headers"].get("content-type", "")
         return {"url": found["url"], "status": found["status"], "encoding": found["compression"], "type": kind}
 
-    def dns(self, name: str, type: str, server: str, timeout: int) -> dict[str, Any]:
+    def dns(self, domain: str, type: str, server: str, timeout: int) -> dict[str, Any]:
         try:
             host, port = _endpoint.address_of(server, 53) if server else (_dns.resolver(), 53)
-            records = _dns.ask(name, type, _endpoint.resolve(host)[0], port, timeout)
+            records = _dns.ask(domain, type, _endpoint.resolve(host)[0], port, timeout)
         except _dns.DnsError as exc:
-            remedy = f"enter {name} in the DNS, or correct name and server"
-            raise MissingError(f"the DNS does not tell the {type} records of {name}: {exc}", remedy) from exc
-        return {"name": name, "server": host, "records": records}
+            remedy = f"enter {domain} in the DNS, or correct domain and server"
+            raise MissingError(f"the DNS does not tell the {type} records of {domain}: {exc}", remedy) from exc
+        return {"domain": domain, "server": host, "records": records}

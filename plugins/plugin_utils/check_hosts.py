@@ -229,7 +229,7 @@ def dns(p: Values, facts: Values, context: Values) -> list[str]:
     notes: What remembers answers tells a time to live that is shorter than the one entered; only the server that is
       responsible for the name tells that one.
     parameters:
-      name: Name to look up.
+      domain: Name to look up.
       type: "Kind of record: C(A) for IPv4, C(AAAA) for IPv6."
       server: Name server to ask, and maybe C(:port), by default the first one of the host.
       timeout: Seconds for the answer.
@@ -238,7 +238,7 @@ def dns(p: Values, facts: Values, context: Values) -> list[str]:
       ttl: {type: int, default: 300, description: Seconds that an answer may be kept at most.}
     evidence: The server that was asked, and its records with their time to live.
     """
-    name, records = facts["name"], facts["records"]
+    name, records = facts["domain"], facts["records"]
     values = [record["value"] for record in records if record["type"] == p["type"]]
     found = []
     if not values:

@@ -192,7 +192,7 @@ def release_notes(p: Values, evidence: Values, context: Values) -> list[str]:
         required: true
         description: Path of the notes, in which C(<version>) and C(<language>) are replaced; relative to the playbook.
       languages: {type: list, elements: str, default: [en], description: "Languages, such as C(ar) or C(pt-BR)."}
-      version: {type: str, default: "", description: Version in the path, by default C(release_version).}
+      version: {type: str, default: "", description: "Version in the path, by default C(release_version)."}
       repository:
         type: str
         default: ""
@@ -240,7 +240,7 @@ def git_tag(p: Values, evidence: Values, context: Values) -> list[str]:
     """The tag of the release is in the shared repository, and names the commit that was released.
 
     parameters:
-      tag: {type: str, default: "", description: Name of the tag, by default C(release_version).}
+      tag: {type: str, default: "", description: "Name of the tag, by default C(release_version)."}
       repository:
         type: str
         default: ""

@@ -1,4 +1,4 @@
-"""The tables of options in the roles' README files are those of the argument specs."""
+"""The tables of options in the roles' README files are those of the argument specs, the checks those of the code."""
 
 from __future__ import annotations
 
@@ -25,6 +25,13 @@ def test_readme_has_the_table_of_its_spec(docs: ModuleType, role: Path) -> None:
     readme = role / "README.md"
     assert readme.exists(), "every role has a README.md"
     assert docs.render(role) == readme.read_text(), "run make docs"
+
+
+def test_reference_of_the_checks(docs: ModuleType) -> None:
+    text = docs.CHECKS.read_text()
+    assert docs.render_checks() == text, "run make docs"
+    assert "\n## certificate\n\nThe certificate of an address is trusted," in text
+    assert "| `days` | int | `14` | Days that it has to last at least. |" in text
 
 
 def test_table(docs: ModuleType, tmp_path: Path) -> None:

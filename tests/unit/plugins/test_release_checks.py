@@ -285,7 +285,7 @@ def name_server():
 def test_dns(prove, name_server):
     name_server.add(5, 60, b"\x02lb\xc0\x11")  # lb.example.com, by a pointer into the question
     name_server.add(1, 300, bytes([192, 0, 2, 10]))
-    asked = {"name": "shop.example.com", "server": name_server.address()}
+    asked = {"domain": "shop.example.com", "server": name_server.address()}
     found = prove("dns", {**asked, "addresses": ["192.0.2.10"], "cname": "lb.example.com."})
     assert found["ok"], found
     assert b"\x04shop\x07example\x03com\x00\x00\x01\x00\x01" in name_server.questions[0]
@@ -302,23 +302,23 @@ def test_dns(prove, name_server):
 def test_dns_answer_that_needs_tcp(prove, name_server):
     name_server.truncated = True
     name_server.add(28, 300, socket.inet_pton(socket.AF_INET6, "2001:db8::1"))
-    found = prove("dns", {"name": "shop.example.com", "type": "AAAA", "server": name_server.address()})
+    found = prove("dns", {"domain": "shop.example.com", "type": "AAAA", "server": name_server.address()})
     assert found["ok"], found
     assert found["evidence"]["web1"]["records"][0]["value"] == "2001:db8::1"
 
 
 def test_dns_that_does_not_tell(prove, name_server, tmp_path, monkeypatch):
     name_server.code = 3
-    found = prove("dns", {"name": "shop.example.com", "server": name_server.address()})
+    found = prove("dns", {"domain": "shop.example.com", "server": name_server.address()})
     assert "127.0.0.1 says: there is no such name; enter shop.example.com in the DNS" in found["message"]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
         server = f"127.0.0.1:{silent.getsockname()[1]}"
-        late = prove("dns", {"name": "shop.example.com", "server": server, "timeout": 1})
+        late = prove("dns", {"domain": "shop.example.com", "server": server, "timeout": 1})
     assert "gave no answer within 1 s" in late["message"]
-    assert "cannot be a name" in prove("dns", {"name": "a" * 64, "server": "127.0.0.1"})["message"]
+    assert "cannot be a name" in prove("dns", {"domain": "a" * 64, "server": "127.0.0.1"})["message"]
     monkeypatch.setattr(_dns, "_RESOLV", str(write(tmp_path / "resolv.conf", "# none\n")))
-    assert "names no server" in prove("dns", {"name": "shop.example.com"})["message"]
+    assert "names no server" in prove("dns", {"domain": "shop.example.com"})["message"]
     write(tmp_path / "resolv.conf", "search example.com\nnameserver 127.0.0.1\n")
     assert _dns.resolver() == "127.0.0.1"
 
@@ -753,7 +753,7 @@ def test_all_checks_in_one_run(run_module, site, http_server):
     [
         ([{"name": "health"}], "health: missing required arguments: url"),
         ([{"name": "failed_jobs", "parameters": {"maximum": 3}}], "failed_jobs: maximum. Supported parameters"),
-        ([{"name": "dns", "parameters": {"name": "x", "type": "MX"}}], "dns: value of type must be one of: A, AAAA"),
+        ([{"name": "dns", "parameters": {"domain": "x", "type": "MX"}}], "dns: value of type must be one of: A, AAAA"),
         ([{"name": "workers"}, {"name": "workers"}], "two checks have the id workers; give one of them another id"),
         ([{"name": "magic"}], "value of name must be one of: backup,"),
     ],
