@@ -15,7 +15,6 @@ from typing import Any
 
 import yaml
 from ansible_collections.slipway.laravel.plugins.plugin_utils import checks
-from ansible_collections.slipway.laravel.plugins.plugin_utils.check_unit import UNITS
 
 ROOT = Path(__file__).resolve().parent.parent
 MARKS = re.compile(r"(<!-- options -->\n).*?(<!-- /options -->)", re.DOTALL)
@@ -100,7 +99,7 @@ def render(role: Path) -> str | None:
 
 def check_reference() -> str:
     """The reference of the checks, from the docstrings of their functions."""
-    units = [UNITS[name] for name in checks.NAMES]
+    units = [checks.UNITS[name] for name in checks.NAMES]
     lines = ["", "| check | facts from | what it proves |", "|---|---|---|"]
     lines += [f"| [`{unit.name}`](#{unit.name}) | {FACTS_OF[unit.needs]} | {prose(unit.summary)} |" for unit in units]
     for unit in units:

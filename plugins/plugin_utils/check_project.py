@@ -11,8 +11,8 @@ import os
 import re
 import subprocess
 import unicodedata
-import xml.etree.ElementTree as ElementTree
 from typing import Any
+from xml.etree import ElementTree
 
 from ansible_collections.slipway.laravel.plugins.module_utils._runner import without_password
 from ansible_collections.slipway.laravel.plugins.plugin_utils.check_unit import UnprovenError, check

@@ -59,13 +59,10 @@ class Unit:
         }
 
 
-UNITS: dict[str, Unit] = {}
-
-
-def check(needs: Needs, spread: Spread = "each") -> Callable[[Judge], Judge]:
+def check(needs: Needs, spread: Spread = "each") -> Callable[[Judge], Unit]:
     """Make a function a check of its name."""
 
-    def register(judge: Judge) -> Judge:
+    def unit(judge: Judge) -> Unit:
         name = judge.__name__
         summary, _blank, rest = inspect.cleandoc(judge.__doc__ or "").partition("\n")
         told = yaml.safe_load(rest)
@@ -76,7 +73,6 @@ def check(needs: Needs, spread: Spread = "each") -> Callable[[Judge], Judge]:
         }
         parameters |= {option: spec for option, spec in own.items() if option not in of_host}
         notes = told.get("notes", "")
-        UNITS[name] = Unit(name, needs, spread, judge, summary, parameters, told["evidence"], notes)
-        return judge
+        return Unit(name, needs, spread, judge, summary, parameters, told["evidence"], notes)
 
-    return register
+    return unit

@@ -16,11 +16,15 @@ from typing import Any
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.slipway.laravel.plugins.module_utils._checks import SPECS
 from ansible_collections.slipway.laravel.plugins.module_utils._endpoint import Target
+from ansible_collections.slipway.laravel.plugins.plugin_utils import check_hosts, check_project
+from ansible_collections.slipway.laravel.plugins.plugin_utils.check_unit import Needs, Unit, UnprovenError
 
-# Importing them makes their functions checks.
-from ansible_collections.slipway.laravel.plugins.plugin_utils import check_hosts, check_project  # noqa: F401
-from ansible_collections.slipway.laravel.plugins.plugin_utils.check_unit import UNITS, Needs, Unit, UnprovenError
-
+UNITS: dict[str, Unit] = {
+    unit.name: unit
+    for module in (check_hosts, check_project)
+    for unit in vars(module).values()
+    if isinstance(unit, Unit)
+}
 NAMES = tuple(sorted(UNITS))
 
 

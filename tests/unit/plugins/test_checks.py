@@ -9,7 +9,6 @@ import subprocess
 import pytest
 from ansible_collections.slipway.laravel.plugins.module_utils._checks import SPECS, Facts
 from ansible_collections.slipway.laravel.plugins.plugin_utils import check_project, checks
-from ansible_collections.slipway.laravel.plugins.plugin_utils.check_unit import UNITS
 
 from .conftest import write
 
@@ -257,10 +256,10 @@ def test_names():
     assert all(callable(getattr(Facts, name)) for name in SPECS)
     for name in checks.NAMES:
         assert checks.summary(name).endswith("."), name
-        assert UNITS[name].evidence.endswith("."), name
+        assert checks.UNITS[name].evidence.endswith("."), name
         # A checklist has the parameters beside the name of the check.
-        assert "name" not in UNITS[name].parameters
-        for option in UNITS[name].parameters.values():
+        assert "name" not in checks.UNITS[name].parameters
+        for option in checks.UNITS[name].parameters.values():
             assert option["description"].endswith("."), (name, option)
             assert not set(option) - {"type", "elements", "required", "choices", "default", "description"}, (
                 name,
@@ -270,7 +269,9 @@ def test_names():
 
 @pytest.mark.parametrize("name", checks.NAMES)
 def test_nothing_that_a_check_gets_makes_it_raise_or_be_well(name):
-    parameters = {option: "http://127.0.0.1:1/" for option, spec in UNITS[name].spec.items() if spec.get("required")}
+    parameters = {
+        option: "http://127.0.0.1:1/" for option, spec in checks.UNITS[name].spec.items() if spec.get("required")
+    }
     strange = [{}, {"hosts": {}}, {"hosts": {"web1": {}}}, {"hosts": {"web1": None}}, {"hosts": {"web1": {name: {}}}}]
     strange += [
         {"hosts": {"web1": {name: {"release": 1, "workers": "x"}}}},
