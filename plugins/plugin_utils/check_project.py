@@ -156,13 +156,21 @@ def tests_passed(p: Values, evidence: Values, context: Values) -> list[str]:
     return found
 
 
-def _git(argv: list[str], seconds: int = 30) -> subprocess.CompletedProcess[bytes]:
+# What the repository is called for the one question; no configuration has a remote of this name.
+_REMOTE = "slipway-release"
+
+
+def _git(argv: list[str], repository: str = "", seconds: int = 30) -> subprocess.CompletedProcess[bytes]:
     # Nothing may be asked of whoever sits at the terminal, and the answers have to be in English.
     environment = {
         **os.environ,
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_SSH_COMMAND": os.environ.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ConnectTimeout=15"),
         "LC_ALL": "C",
+        # By environment: a command line is visible to every user, and the address may hold a password.
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"remote.{_REMOTE}.url",
+        "GIT_CONFIG_VALUE_0": repository,
     }
     try:
         return subprocess.run(
@@ -254,7 +262,7 @@ def git_tag(p: Values, evidence: Values, context: Values) -> list[str]:
         raise UnprovenError(f"the {'repository' if tag else 'tag'} is not known; give it as a parameter")
     shown = without_password(repository)
     # Peeled: a tag with a message is an object of its own.
-    result = _git(["ls-remote", "--", repository, f"refs/tags/{tag}", f"refs/tags/{tag}^{{}}"])
+    result = _git(["ls-remote", "--", _REMOTE, f"refs/tags/{tag}", f"refs/tags/{tag}^{{}}"], repository)
     if result.returncode != 0:
         raise UnprovenError(f"{shown} cannot be asked from the controller: {_git_error(result)}; see its access")
     refs = dict(line.split("\t")[::-1] for line in result.stdout.decode().splitlines())

@@ -243,7 +243,7 @@ def test_git_that_is_missing_or_does_not_end(prove, monkeypatch, tmp_path):
     asked = {"tag": "v1", "repository": "x"}
     assert "there is no git on the controller; install it" in prove("git_tag", asked)["message"]
     write(tmp_path / "git", "#!/bin/sh\nexec /bin/sleep 5\n").chmod(0o755)
-    monkeypatch.setattr(check_project._git, "__defaults__", (0.2,))
+    monkeypatch.setattr(check_project._git, "__defaults__", ("", 0.2))
     assert "git gave no answer within 0.2 s" in prove("git_tag", asked)["message"]
 
 
