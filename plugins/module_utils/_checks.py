@@ -244,12 +244,9 @@ class Facts:
     # What runs
 
     def workers(self) -> dict[str, Any]:
-        shown = ("pid", "command", "release", "started")
-        found = [worker for worker in _processes.workers(self._layout.root) if not worker["parent"]]
-        return {
-            **self._switched(),
-            "workers": [{name: worker[name] for name in shown} for worker in found],
-        }
+        shown = ("pid", "command", "release", "started", "parent")
+        found = _processes.workers(self._layout.root)
+        return {**self._switched(), "workers": [{name: worker[name] for name in shown} for worker in found]}
 
     restarted = workers
 

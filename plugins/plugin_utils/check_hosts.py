@@ -393,11 +393,12 @@ def opcache(p: Values, facts: Values, context: Values) -> list[str]:
 def workers(p: Values, facts: Values, context: Values) -> list[str]:
     """Every worker runs the release, and there are as many as there have to be.
 
-    notes: Told by the working directory of each process. What a worker has started, as Horizon does, is no worker.
+    notes: Told by the working directory of each process. What a worker has started, as Horizon does, is counted only by
+      C(command), and has to run the release as well.
     parameters:
       minimum: {type: int, default: 1, description: Workers that there have to be on all hosts together.}
       command: {type: str, default: "", description: "Count only processes of this command, such as C(queue:work)."}
-    evidence: The live release of each host, and its workers with pid, command, release and start.
+    evidence: The live release of each host, and its workers with pid, command, release, start and parent.
     """
     found, count = [], 0
     for host, known in facts.items():
@@ -406,7 +407,7 @@ def workers(p: Values, facts: Values, context: Values) -> list[str]:
             if p["command"] and worker["command"] != p["command"]:
                 continue
             if worker["release"] == known["release"]:
-                count += 1
+                count += bool(p["command"]) or not worker["parent"]
             else:
                 who = f"{worker['command']} (pid {worker['pid']}) runs {worker['release']}"
                 found.append(f"{host}: {who}, not {known['release']}; end it, so that its supervisor starts it anew")
@@ -425,7 +426,7 @@ def restarted(p: Values, facts: Values, context: Values) -> list[str]:
         elements: str
         default: [horizon, "reverb:start"]
         description: Artisan commands, each of which has to run on one host at least.
-    evidence: When each host switched, and its workers with pid, command, release and start.
+    evidence: When each host switched, and its workers with pid, command, release, start and parent.
     """
     found = [f"{host}: {problem}" for host, known in facts.items() for problem in _other_release(known, context)]
     for command in p["commands"]:

@@ -320,6 +320,15 @@ def test_request():
     }
 
 
+def test_versions_of_tls_that_cannot_be_tried():
+    versions = {"TLSv1.0": None, "TLSv1.1": False, "TLSv1.2": False, "TLSv1.3": None}
+    hosts = {"web1": {"tls_versions": {"url": "https://x", "peer": "", "versions": versions}}}
+    found = checks.evaluate("tls_versions", {"url": "https://x"}, {"hosts": hosts})
+    assert not found["ok"]
+    assert "TLSv1.0 cannot be tried from here" in found["message"]
+    assert "accepts nothing from TLSv1.2 on" in found["message"]
+
+
 def test_same_check_twice():
     facts = {"hours": 1.0, "size": 5, "path": "/a"}
     hosts = {"web1": {"database": facts, "files": {**facts, "hours": 90.0}}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import signal
 import socket
 import ssl
 import struct
@@ -98,6 +99,21 @@ def test_login_page(prove, http_server):
     assert prove("smoke", parameters)["ok"]
     assert http_server.authorizations == [SECRET]
     assert not prove("smoke", {**parameters, "contains": "Dashboard"})["ok"]
+
+
+def test_page_of_one_host_behind_a_load_balancer(prove, http_server, certificate, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate(30)))
+    port = http_server(tls=certificate(30), body="Log in").rpartition(":")[2]
+    # From HTTP to HTTPS it is the same page.
+    plain = http_server(301, Location=f"https://shop.example.com:{port}/login?a=b").rpartition(":")[2]
+    where = {"url": f"http://shop.example.com:{plain}/login?a=b", "address": "127.0.0.1"}
+    found = prove("smoke", {**where, "contains": "Log in"})
+    assert found["ok"], found
+    assert found["evidence"]["web1"]["peer"] == f"127.0.0.1:{port}"
+    assert prove("certificate", {"url": f"https://shop.example.com:{port}", "address": "127.0.0.1"})["ok"]
+    monkeypatch.delenv("SSL_CERT_FILE")
+    assert "CERTIFICATE_VERIFY_FAILED" in prove("smoke", where)["message"]
+    assert prove("smoke", {**where, "verify_tls": False})["ok"]
 
 
 def test_page_behind_the_login_is_not_seen_by_being_led_there(prove, http_server):
@@ -521,15 +537,19 @@ def worker(site):
     """Start processes that sleep, as artisan commands in a release."""
     started = []
 
-    def start(release, command):
+    def start(release, command, child=""):
         argv = [sys.executable, "-ISc", "print(flush=True); import time; time.sleep(60)", "artisan", command]
-        started.append(subprocess.Popen(argv, cwd=site.path(release), stdout=subprocess.PIPE))
+        if child:
+            spawn = f"import subprocess; subprocess.run({[*argv[:-1], child]!r})"
+            argv = [sys.executable, "-ISc", spawn, "artisan", command]
+        options = {"cwd": site.path(release), "stdout": subprocess.PIPE, "start_new_session": True}
+        started.append(subprocess.Popen(argv, **options))
         started[-1].stdout.readline()
         return started[-1].pid
 
     yield start
     for child in started:
-        child.kill()
+        os.killpg(child.pid, signal.SIGKILL)
         child.communicate()
 
 
@@ -547,6 +567,14 @@ def test_workers(prove, site, worker):
     old = worker("r2", "queue:work")
     assert f"web1: queue:work (pid {old}) runs r2, not r3" in prove("workers")["message"]
     assert "web1: r3 is live, not r9" in prove("workers", {"command": "horizon"}, release="r9")["message"]
+
+
+def test_workers_that_a_worker_has_started(prove, site, worker):
+    site.go_live("r3")
+    worker("r3", "horizon", child="queue:work")
+    assert "1 of 2 workers run the release" in prove("workers", {"minimum": 2})["message"]
+    assert prove("workers", {"command": "queue:work"})["ok"]
+    assert prove("restarted", {"commands": ["horizon", "queue:work"]})["ok"]
 
 
 def test_workers_of_all_hosts_together(prove, site, worker):
