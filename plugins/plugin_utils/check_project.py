@@ -121,7 +121,10 @@ def tests_passed(p: Values, evidence: Values, context: Values) -> list[str]:
     notes: The file is JUnit XML, with the commit as a C(<property name="commit">), or JSON with C(tests), C(failed),
       C(commit) and maybe C(skipped).
     parameters:
-      file: {type: str, required: true, description: Result of CI on the controller; relative to the playbook.}
+      file:
+        type: str
+        required: true
+        description: Result of CI on the controller; relative to where Ansible is started.
       commit:
         type: str
         default: ""
@@ -198,7 +201,8 @@ def release_notes(p: Values, evidence: Values, context: Values) -> list[str]:
       path:
         type: str
         required: true
-        description: Path of the notes, in which C(<version>) and C(<language>) are replaced; relative to the playbook.
+        description: Path of the notes, in which C(<version>) and C(<language>) are replaced; relative to where Ansible
+          is started.
       languages: {type: list, elements: str, default: [en], description: "Languages, such as C(ar) or C(pt-BR)."}
       version: {type: str, default: "", description: "Version in the path, by default C(release_version)."}
       repository:
