@@ -17,6 +17,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Callable
 
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.slipway.laravel.plugins.module_utils import _dns, _endpoint, _fastcgi, _logs, _processes
 from ansible_collections.slipway.laravel.plugins.module_utils._artisan import Artisan, ArtisanError
 from ansible_collections.slipway.laravel.plugins.module_utils._layout import Layout, LayoutError
@@ -84,6 +85,14 @@ class MissingError(Exception):
     def __init__(self, message: str, remedy: str) -> None:
         super().__init__(message)
         self.remedy = remedy
+
+
+def complete(spec: dict[str, Any], parameters: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return parameters with their defaults and as their types, and what is wrong with them, without any value."""
+    found = ArgumentSpecValidator(spec).validate(parameters)
+    # What could not be converted may be a secret.
+    faults = [re.sub(r"(unable to convert to \w+).*", r"\1", text, flags=re.DOTALL) for text in found.error_messages]
+    return dict(found.validated_parameters), faults
 
 
 def _utc(moment: float) -> str:

@@ -130,9 +130,8 @@ checks:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.slipway.laravel.plugins.module_utils._artisan import take_environment
-from ansible_collections.slipway.laravel.plugins.module_utils._checks import SPECS, collect
+from ansible_collections.slipway.laravel.plugins.module_utils._checks import SPECS, collect, complete
 from ansible_collections.slipway.laravel.plugins.module_utils._layout import Layout
 
 
@@ -144,9 +143,9 @@ def validated(checks: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[
         name, key = check["name"], check["id"] or check["name"]
         if key in [other["id"] for other in asked]:
             problems.append(f"two checks have the id {key}; give one of them another id")
-        found = ArgumentSpecValidator(SPECS[name]).validate(check["parameters"])
-        problems += [f"{key}: {message}" for message in found.error_messages]
-        asked.append({"id": key, "name": name, "parameters": found.validated_parameters})
+        parameters, faults = complete(SPECS[name], check["parameters"])
+        problems += [f"{key}: {fault}" for fault in faults]
+        asked.append({"id": key, "name": name, "parameters": parameters})
     return asked, problems
 
 

@@ -13,8 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.slipway.laravel.plugins.module_utils._checks import SPECS
+from ansible_collections.slipway.laravel.plugins.module_utils._checks import SPECS, complete
 from ansible_collections.slipway.laravel.plugins.module_utils._endpoint import Target
 from ansible_collections.slipway.laravel.plugins.plugin_utils import check_hosts, check_project
 from ansible_collections.slipway.laravel.plugins.plugin_utils.check_unit import Needs, Unit, UnprovenError
@@ -50,10 +49,8 @@ def _complete(unit: Unit, parameters: Mapping[str, Any]) -> tuple[dict[str, Any]
     """Return parameters with their defaults and as their types, and what is wrong with them."""
     templates = {name for name, value in parameters.items() if _has_template(value) and name in unit.spec}
     spec = {name: option for name, option in unit.spec.items() if name not in templates}
-    found = ArgumentSpecValidator(spec).validate({k: v for k, v in parameters.items() if k not in templates})
-    values = dict(found.validated_parameters)
-    faults = [f"{message}" for message in found.error_messages]
-    return values, faults or [*_more_faults(unit, values)]
+    values, faults = complete(spec, {name: value for name, value in parameters.items() if name not in templates})
+    return values, faults or _more_faults(unit, values)
 
 
 def _more_faults(unit: Unit, values: Mapping[str, Any]) -> list[str]:

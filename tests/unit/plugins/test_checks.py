@@ -292,6 +292,8 @@ def test_problems():
     assert checks.problems("certificate", {"url": "https://x.example.com", "days": "30"}) == []
     (fault,) = checks.problems("certificate", {"url": "https://x.example.com", "day": 30})
     assert fault.startswith("the check certificate: day. Supported parameters include: address, days, timeout, url")
+    (fault,) = checks.problems("smoke", {"url": "https://x", "headers": f"Authorization {SECRET}"})
+    assert fault == "the check smoke: argument 'headers' is of type str and we were unable to convert to dict"
     (fault,) = checks.problems("certificate", {"days": 30})
     assert fault == "the check certificate: missing required arguments: url"
     (fault,) = checks.problems("certificate", {"url": "shop", "days": 1})
