@@ -47,6 +47,7 @@ from typing import TYPE_CHECKING, Any
 from ansible import context
 from ansible.plugins.callback import CallbackBase
 from ansible.release import __version__ as ansible_version
+from ansible_collections.slipway.laravel.plugins.plugin_utils import record
 from ansible_collections.slipway.laravel.plugins.plugin_utils.record import RecordFile, markdown
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ if TYPE_CHECKING:
 
 PREFIX = "slipway.laravel."
 RELEASE_ACTIONS = (PREFIX + "release", PREFIX + "release_build")
+# The record must be there before the first of these changes or signs anything.
+RECORDED = (*RELEASE_ACTIONS, PREFIX + "signoff")
 
 # The phases that a release has and a rollback has not.
 BROUGHT = ("build", "stage")
@@ -175,8 +178,10 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         try:
             self._record = RecordFile(os.path.join(self._directory, f"{self._stamp}-{os.getpid()}.jsonl"))
         except OSError as exc:
+            record.set_current(None, str(exc))
             self._give_up(exc)
             return
+        record.set_current(self._record)
         self._append(
             "run",
             {
@@ -203,7 +208,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         self._hosts = [host.name for host in variables._inventory.get_hosts(play.hosts)]
 
     def v2_playbook_on_task_start(self, task: Task, is_conditional: bool) -> None:
-        if self._record is None and task.action in RELEASE_ACTIONS and not context.CLIARGS.get("check"):
+        if self._record is None and task.action in RECORDED and not context.CLIARGS.get("check"):
             self._open()
         self._task_started = time.time()
 

@@ -1,60 +1,38 @@
 # Copyright: (c) 2026, the slipway.laravel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The record of a release: one JSON object a line, each bound to the line before by its hash.
+"""The record of a release: a file of entries, each bound to the one before, see chain.py.
 
-An entry has ``seq`` (from 1), ``time`` (UTC), ``event``, ``data``, ``prev`` (hash of the line before, 64 zeros in the
-first) and ``hash``: SHA-256 of the entry without ``hash``, as JSON with sorted keys and without spaces, in UTF-8.
+Of a run there is one record. The callback release_record opens it in the main process before any task begins that
+needs it; Ansible's workers are forks of that process, so that action plugins find it here as well:
+
+    from ansible_collections.slipway.laravel.plugins.plugin_utils import record
+
+    if record.problem():
+        raise AnsibleActionFail(...)  # the callback is on, but nothing can be recorded: nothing may be changed
+    if record.current():
+        record.current().append("signoff", {...})
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-from datetime import UTC, datetime
 from typing import Any
 
-FIRST = "0" * 64
+from ansible_collections.slipway.laravel.plugins.plugin_utils.chain import (
+    FIRST,
+    ChainError,
+    ChainFile,
+    entry_hash,
+    now,
+    read,
+)
+
+__all__ = ["FIRST", "ChainError", "RecordFile", "current", "entry_hash", "markdown", "now", "problem", "read"]
 
 
-def entry_hash(entry: dict[str, Any]) -> str:
-    """Return the hash that an entry must have."""
-    body = {key: value for key, value in entry.items() if key != "hash"}
-    text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def now() -> str:
-    """Return the time as records write it."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-class RecordFile:
+class RecordFile(ChainFile):
     """A record that is being written. Each entry is on disk when ``append`` returns."""
-
-    def __init__(self, path: str) -> None:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        # Never continues or overwrites what another run wrote.
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
-        self.path = path
-        self.entries: list[dict[str, Any]] = []
-
-    def append(self, event: str, data: dict[str, Any]) -> None:
-        """Add an entry and wait until it is on disk."""
-        previous = self.entries[-1]["hash"] if self.entries else FIRST
-        entry: dict[str, Any] = {
-            "seq": len(self.entries) + 1,
-            "time": now(),
-            "event": event,
-            "data": data,
-            "prev": previous,
-        }
-        entry["hash"] = entry_hash(entry)
-        line = json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=False) + "\n"
-        os.write(self._descriptor, line.encode())
-        os.fsync(self._descriptor)
-        self.entries.append(entry)
 
     def rename(self, path: str) -> None:
         """Give the file its lasting name, unless that is taken."""
@@ -62,36 +40,31 @@ class RecordFile:
             os.rename(self.path, path)
             self.path = path
 
-    def close(self) -> None:
-        """Stop writing."""
-        os.close(self._descriptor)
-
     def discard(self) -> None:
         """Remove the record of a run that did nothing."""
         self.close()
         os.unlink(self.path)
 
 
-def read(path: str) -> list[dict[str, Any]]:
-    """Return the entries of a record.
+# Of this run. Only the main process sets them.
+_current: RecordFile | None = None
+_problem = ""
 
-    :raises ValueError: a line is not what was written; the message names it
-    """
-    entries: list[dict[str, Any]] = []
-    previous = FIRST
-    with open(path, encoding="utf-8") as handle:
-        for number, line in enumerate(handle, 1):
-            try:
-                entry = json.loads(line)
-            except ValueError as exc:
-                raise ValueError(f"{path} line {number} is not valid JSON") from exc
-            if not isinstance(entry, dict) or entry.get("hash") != entry_hash(entry):
-                raise ValueError(f"{path} line {number} was changed: its hash does not fit")
-            if entry.get("prev") != previous or entry.get("seq") != number:
-                raise ValueError(f"{path} line {number} does not follow the line before it")
-            previous = entry["hash"]
-            entries.append(entry)
-    return entries
+
+def current() -> RecordFile | None:
+    """Return the record of this run, None when none is kept (the callback is off, check mode, no release)."""
+    return _current
+
+
+def problem() -> str:
+    """Say why this run, which should have a record, cannot keep one; empty when all is well."""
+    return _problem
+
+
+def set_current(record: RecordFile | None, why_not: str = "") -> None:
+    """Tell what the record of this run is, or why there is none."""
+    global _current, _problem
+    _current, _problem = record, why_not
 
 
 def _cell(value: Any) -> str:

@@ -4,6 +4,7 @@ import json
 import os
 
 import pytest
+from ansible_collections.slipway.laravel.plugins.plugin_utils.chain import line_of
 from ansible_collections.slipway.laravel.plugins.plugin_utils.record import (
     FIRST,
     RecordFile,
@@ -47,12 +48,12 @@ def record(path, events):
     for event, data in events:
         file.append(event, data)
     file.close()
-    return file
+    return read(str(path))
 
 
 def test_record_is_read_back(path):
-    entries = record(path, SUCCESS).entries
-    assert read(str(path)) == entries
+    entries = record(path, SUCCESS)
+    assert [entry["data"] for entry in entries] == [data for _event, data in SUCCESS]
     assert [entry["seq"] for entry in entries] == [1, 2, 3, 4, 5, 6, 7]
     assert entries[0]["prev"] == FIRST
     assert entries[3]["prev"] == entries[2]["hash"]
@@ -110,14 +111,16 @@ def test_line_with_a_number_of_its_own_is_named(path):
 
     def forge(lines):
         entry = {**json.loads(lines[0]), "seq": 2}
-        lines[0] = json.dumps({**entry, "hash": entry_hash(entry)}) + "\n"
+        lines[0] = line_of({**entry, "hash": entry_hash(entry)}).decode()
 
     spoil(path, forge)
     with pytest.raises(ValueError, match="line 1 does not follow"):
         read(str(path))
 
 
-@pytest.mark.parametrize("line, text", [("nonsense\n", "is not valid JSON"), ("[]\n", "was changed"), ('{"se', "JSON")])
+@pytest.mark.parametrize(
+    "line, text", [("nonsense\n", "is not valid JSON"), ("[]\n", "was changed"), ('{"se', "not written to its end")]
+)
 def test_line_that_is_no_entry_is_named(path, line, text):
     record(path, SUCCESS)
     spoil(path, lambda lines: lines.append(line))
@@ -153,7 +156,7 @@ def test_discarded_record_leaves_nothing(path):
 
 
 def test_report_of_a_success(path):
-    entries = record(path, SUCCESS).entries
+    entries = record(path, SUCCESS)
     lines = markdown(entries).splitlines()
     assert lines[0] == "# Release v2: success"
     assert "| Release | r2 |" in lines
@@ -180,7 +183,7 @@ def test_report_of_an_abort(path):
         ("failure", {"host": "web1", "task": "Build", "message": error}),
         ("outcome", {"outcome": "aborted", "release": "", "seconds": 3, "phases": {}}),
     ]
-    lines = markdown(record(path, events).entries).splitlines()
+    lines = markdown(record(path, events)).splitlines()
     assert lines[0] == "# Release v2: aborted"
     assert "| Release | none |" in lines
     assert "| Artifact | - |" in lines
@@ -190,6 +193,6 @@ def test_report_of_an_abort(path):
 
 def test_report_of_a_rollback_and_of_a_run_that_was_killed(path):
     rollback = [("run", {**RUN, "version": ""}), ("outcome", {"outcome": "rolled back", "release": "r1", "seconds": 3})]
-    assert markdown(record(path, rollback).entries).startswith("# Rollback: rolled back\n")
-    killed = record(path.with_name("r3.jsonl"), SUCCESS[:2]).entries
+    assert markdown(record(path, rollback)).startswith("# Rollback: rolled back\n")
+    killed = record(path.with_name("r3.jsonl"), SUCCESS[:2])
     assert markdown(killed).startswith("# Release v2: unfinished\n")
