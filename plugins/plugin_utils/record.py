@@ -27,12 +27,19 @@ from ansible_collections.slipway.laravel.plugins.plugin_utils.chain import (
     now,
     read,
 )
+from ansible_collections.slipway.laravel.plugins.plugin_utils.masking import Masker
 
 __all__ = ["FIRST", "ChainError", "RecordFile", "current", "entry_hash", "markdown", "now", "problem", "read"]
 
 
 class RecordFile(ChainFile):
-    """A record that is being written. Each entry is on disk when ``append`` returns."""
+    """A record that is being written. Each entry is on disk when ``append`` returns, and holds no secret."""
+
+    # Knows only what looks like a secret, until the callback tells it the secrets of the inventory.
+    masker = Masker()
+
+    def append(self, event: str, data: dict[str, Any], at: str = "") -> dict[str, Any]:
+        return super().append(event, self.masker.data(data), at)
 
     def rename(self, path: str) -> None:
         """Give the file its lasting name, unless that is taken."""

@@ -5,6 +5,7 @@ import os
 
 import pytest
 from ansible_collections.slipway.laravel.plugins.plugin_utils.chain import line_of
+from ansible_collections.slipway.laravel.plugins.plugin_utils.masking import Masker
 from ansible_collections.slipway.laravel.plugins.plugin_utils.record import (
     FIRST,
     RecordFile,
@@ -66,6 +67,17 @@ def test_each_entry_is_on_disk_at_once(path):
         file.append("phase", {"text": "\u00fc | \n"})
         assert len(read(str(path))) == number
     file.close()
+
+
+def test_no_secret_is_written(path):
+    file = RecordFile(str(path))
+    file.append("failure", {"message": "mysql --password=S3cret1 said no", "token": 7, "hosts": ("web1",)})
+    file.masker = Masker(["known to the callback"])
+    file.append("failure", {"message": "it was known to the callback"})
+    file.close()
+    first, second = (entry["data"] for entry in read(str(path)))
+    assert first == {"message": "mysql --password=******** said no", "token": "********", "hosts": ["web1"]}
+    assert second == {"message": "it was ********"}
 
 
 def spoil(path, change):
