@@ -127,6 +127,10 @@ def test_known_values_are_masked_in_every_form():
         assert "55" not in shown and "NTUg" not in shown, form
 
 
+def test_a_secret_within_another_and_one_with_an_end_of_line():
+    assert Masker(["abcdefgh", "abcdefgh-ijk", "pa55w0rd\n"]).text("(abcdefgh-ijk) pa55w0rd.") == f"({MASK}) {MASK}."
+
+
 def test_key_of_several_lines_is_masked_line_by_line():
     key = "-----BEGIN KEY-----\n" + "\n".join(f"line{number:02}ofthedeploykey" for number in range(3)) + "\n"
     shown = Masker([key]).text("error in line01ofthedeploykey: bad")
@@ -233,7 +237,25 @@ def test_words_without_secrets_stay(text, letter):
 
 @pytest.mark.parametrize(
     "piece",
-    ["a", "A_", "x://", "password", "password=", "http://a:", "token: ", "-p ", "mysql ", '"', "\\", "=", "_KEY", "ey"],
+    [
+        "a",
+        "A_",
+        "x://",
+        "password",
+        "password=",
+        "http://a:",
+        "token: ",
+        "-p ",
+        "mysql ",
+        "curl ",
+        "redis-cli ",
+        "sshpass ",
+        '"',
+        "\\",
+        "=",
+        "_KEY",
+        "ey",
+    ],
 )
 def test_long_output_costs_no_time(piece):
     text = piece * (200_000 // len(piece))
