@@ -123,6 +123,12 @@ class ChainFile:
         """The entries as they are on disk now."""
         return entries_of(self.content(), self.path)
 
+    def mended(self) -> list[dict[str, Any]]:
+        """Return the entries, after an end that was not written to its end was moved aside."""
+        with self._lock():
+            self._mend()
+            return self.entries
+
     @contextmanager
     def _lock(self) -> Iterator[None]:
         fcntl.lockf(self._descriptor, fcntl.LOCK_EX, 1, APPENDING)
