@@ -207,12 +207,11 @@ def _what_is_wrong(line: bytes) -> str:
 def _misplaced(entry: dict[str, Any], expected: int, seen: dict[str, int]) -> str:
     if entry["hash"] in seen:
         return f"it is line {seen[entry['hash']]} once more"
-    if entry["seq"] != expected:
-        missing = f", entry {expected} is missing" if entry["seq"] > expected else ""
-        return f"it is entry {entry['seq']} where {expected} belongs{missing}"
+    place = f"it is entry {entry['seq']} where {expected} belongs, and" if entry["seq"] != expected else "it"
     if entry["prev"] in seen:
-        return f"it follows line {seen[entry['prev']]}, so the chain forks there"
-    return "it follows a line that is not here"
+        return f"{place} follows line {seen[entry['prev']]}: the chain forks there"
+    missing = f": entry {expected} is missing" if entry["seq"] > expected else ""
+    return f"{place} follows a line that is not here{missing}"
 
 
 def entries_of(content: bytes, path: str) -> list[dict[str, Any]]:

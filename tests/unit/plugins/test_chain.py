@@ -170,7 +170,7 @@ def test_a_fork_is_named():
     ours = make_entry(5, entries[2]["hash"], "record", {"record": "ours"})
     content = b"".join(line_of(entry) for entry in [*entries[:3], theirs, ours])
     assert wrong(content) == [
-        (5, "does not follow the line before it: it follows line 3, so the chain forks there"),
+        (5, "does not follow the line before it: it follows line 3: the chain forks there"),
     ]
 
 

@@ -1,0 +1,172 @@
+# Copyright: (c) 2026, the slipway.laravel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The ledger of an inventory: the chain of all of its records, ledger.jsonl, in the format of the records.
+
+An entry holds how many entries a record had when it was closed, its last hash and its checksum, and the signature over
+that. Whoever cuts the end of a record, or takes a whole one away, has to change the ledger as well.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ansible_collections.slipway.laravel.plugins.plugin_utils.chain import ChainFile, entries_of, read
+from ansible_collections.slipway.laravel.plugins.plugin_utils.record import RecordFile
+from ansible_collections.slipway.laravel.plugins.plugin_utils.signature import Signer
+
+NAME = "ledger.jsonl"
+
+
+def head_text(inventory: str, name: str, entries: int, head: str, sha256: str, signer: str) -> str:
+    """Return what is signed: it says what the file holds, and sha256sum --check understands it."""
+    return (
+        f"# slipway-release 1\n# inventory {inventory}\n# entries {entries}\n# head {head}\n# signer {signer}\n"
+        f"{sha256}  {name}\n"
+    )
+
+
+def text_of(data: dict[str, Any]) -> str:
+    """Return what was signed for an entry of a ledger."""
+    names = ("inventory", "record", "entries", "head", "sha256", "signer")
+    return head_text(*(data[name] for name in names))
+
+
+def unfinished(entries: list[dict[str, Any]]) -> bool:
+    """Say whether a release was going on when its record ended: the last one has no outcome."""
+    going_on = False
+    for entry in entries:
+        if entry["event"] == "outcome":
+            going_on = False
+        elif entry["event"] == "run" and not entry["data"].get("later"):
+            going_on = True
+    return going_on
+
+
+def summary(entries: list[dict[str, Any]]) -> dict[str, str]:
+    """Return what a record tells in a word: the outcome and the release."""
+    outcomes = [entry["data"] for entry in entries if entry["event"] == "outcome"]
+    last = outcomes[-1] if outcomes else {"outcome": "unfinished"}
+    return {"outcome": str(last["outcome"]), "release": str(last.get("release") or release_of(entries))}
+
+
+def release_of(entries: list[dict[str, Any]]) -> str:
+    """Return the release id that a record is about, empty before it is known."""
+    found = [entry["data"]["release"] for entry in entries if entry["data"].get("release")]
+    return str(found[-1]) if found else ""
+
+
+def write(path: str, text: str) -> None:
+    """Write a whole file or nothing."""
+    beside = f"{path}.{os.getpid()}.new"
+    with open(beside, "w", encoding="utf-8") as handle:
+        handle.write(text)
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.replace(beside, path)
+
+
+def record_names(directory: str) -> list[str]:
+    """Return the names of the records in a directory."""
+    return sorted(name for name in os.listdir(directory) if name.endswith(".jsonl") and name != NAME)
+
+
+class Ledger:
+    """The ledger in a directory of records, and who signs there."""
+
+    def __init__(self, directory: str, signer: Signer | None) -> None:
+        self.directory, self.signer = directory, signer
+        self.path = os.path.join(directory, NAME)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep the other runs on this machine waiting. The file stays: whoever removed it would unlock the next one."""
+        os.makedirs(self.directory, exist_ok=True)
+        with open(os.path.join(self.directory, ".lock"), "w", encoding="utf-8") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+    def entries(self) -> list[dict[str, Any]]:
+        return read(self.path) if os.path.exists(self.path) else []
+
+    def sign(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Return the data of an entry with its signature, and leave both beside the file that it is about."""
+        data = {**data, "signer": self.signer.identity if self.signer else ""}
+        text = text_of(data)
+        signature = self.signer.sign(text) if self.signer else ""
+        base = os.path.join(self.directory, os.path.splitext(data["record"])[0])
+        write(f"{base}.head", text)
+        if signature:
+            write(f"{base}.sig", signature)
+        elif os.path.exists(f"{base}.sig"):
+            os.unlink(f"{base}.sig")  # it was for fewer entries
+        return {**data, "signature": signature}
+
+    def describe(self, name: str, content: bytes, entries: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return what an entry says of the content of a file."""
+        return {
+            "record": name,
+            "inventory": os.path.basename(self.directory),
+            "entries": len(entries),
+            "bytes": len(content),
+            "head": entries[-1]["hash"],
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
+
+    def enter(self, record: RecordFile) -> dict[str, Any]:
+        """Sign a record, enter it, and sign the ledger."""
+        content = record.content()
+        entries = entries_of(content, record.path)
+        with self.lock():
+            described = self.describe(os.path.basename(record.path), content, entries)
+            before = self.entries()
+            previous = before[-1]["data"]["record"] if before else ""
+            data = self.sign({**described, **summary(entries), "previous": previous})
+            self.add(data)
+        return data
+
+    def add(self, data: dict[str, Any], at: str = "") -> None:
+        """Add an entry and sign the ledger anew."""
+        file = ChainFile(self.path, create=not os.path.exists(self.path))
+        try:
+            file.append("record", data, at)
+            content = file.content()
+        finally:
+            file.close()
+        self.sign(self.describe(NAME, content, entries_of(content, self.path)))
+
+    def open_ends(self) -> list[str]:
+        """Return the records that hold something which the ledger does not know: a run is at work, or was killed."""
+        known = {entry["data"]["record"]: entry["data"]["bytes"] for entry in self.entries()}
+        paths = [os.path.join(self.directory, name) for name in record_names(self.directory)]
+        return [path for path in paths if os.path.getsize(path) > known.get(os.path.basename(path), -1)]
+
+    def close_killed(self, ours: str) -> list[str]:
+        """Close the records of runs that were killed; return their paths.
+
+        :param ours: path of the record of this run; nothing may open that a second time, see chain.py
+        """
+        closed = []
+        for path in self.open_ends():
+            if os.path.abspath(path) == os.path.abspath(ours):
+                continue
+            record = RecordFile(path, create=False)
+            try:
+                entries = record.mended() if record.keep() else None
+                if entries == []:
+                    os.unlink(path)  # killed before it wrote anything
+                if not entries:
+                    continue
+                if unfinished(entries):
+                    by = {"closed_by": os.path.splitext(os.path.basename(ours))[0]}
+                    record.append("outcome", {"outcome": "killed", "release": release_of(entries), **by})
+                self.enter(record)
+                closed.append(path)
+            finally:
+                record.close()
+        return closed
