@@ -12,6 +12,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.slipway.laravel.plugins.plugin_utils import record
 
 
 def clock_skew(clock: float, began: float, ended: float) -> float:
@@ -33,6 +34,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         variables = task_vars or {}
         super().run(tmp, variables)
         args: dict[str, Any] = dict(self._task.args)
+        if record.problem() and "preflight" in (args.get("phases") or []):
+            raise AnsibleActionFail(
+                f"release: this release could not be recorded: {record.problem()}; nothing was changed"
+            )
         source = args.pop("artifact_from", None)
         if source and "stage" in (args.get("phases") or []) and not self._task.check_mode:
             args["artifact"] = self.transferred(str(source))

@@ -16,6 +16,7 @@ from ansible import constants as C
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
+from ansible_collections.slipway.laravel.plugins.plugin_utils import record
 
 # Bytes read at a time where the login user may not read the artifact. What a command prints is held in memory, a third
 # larger for base64; so this, and not the size of the artifact, is the memory that the controller needs.
@@ -35,6 +36,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         variables = task_vars or {}
         super().run(tmp, variables)
         args: dict[str, Any] = dict(self._task.args)
+        if record.problem():
+            raise AnsibleActionFail(
+                f"release_build: this release could not be recorded: {record.problem()}; nothing was changed"
+            )
         wanted = boolean(args.pop("handover", False))
         on_controller = self._task.delegate_to == "localhost"
         if on_controller:

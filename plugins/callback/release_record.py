@@ -20,7 +20,12 @@ description:
     run of the playbook carried out there.
   - A run that found nothing to do, and a run in check mode, leave no record. Playbooks without a release are left
     alone.
-  - It never stops or changes a run; when it cannot write, it warns once.
+  - Records of an inventory are entered in its ledger, C(ledger.jsonl), a chain as well. Each record and the ledger are
+    signed by an SSH key, where there is one that asks for nothing; see the guide C(docs/record.md).
+  - When the record cannot be begun (no right to write, no space, no key where O(signature=required)), the release
+    stops in preflight, before anything was changed. After that nothing about the record stops it or changes it; what
+    cannot be written is told in one warning.
+  - Secrets are masked, those of the inventory by their values, others by what they look like.
 author:
   - The slipway.laravel authors (@slipway)
 requirements:
@@ -36,8 +41,66 @@ options:
         key: records_dir
     env:
       - name: SLIPWAY_RECORDS_DIR
+  signature:
+    description:
+      - Whether records are signed. V(auto) signs when there is a key that can, and says at the end why there is none.
+        V(required) stops a release in preflight when there is none. V(never) does not sign.
+    type: str
+    choices: [auto, required, never]
+    default: auto
+    ini:
+      - section: callback_release_record
+        key: signature
+    env:
+      - name: SLIPWAY_SIGNATURE
+  signing_key:
+    description:
+      - The SSH key that signs, a file or the public key of one that an agent holds. A key with a passphrase has to be
+        in an agent; nobody is asked for it.
+      - Without it, the first that can sign of the usual files in C(~/.ssh) (ed25519, ecdsa, rsa), then those of the
+        agent.
+      - The key of a security device wants to be touched at the end of each release, within a minute.
+    type: path
+    ini:
+      - section: callback_release_record
+        key: signing_key
+    env:
+      - name: SLIPWAY_SIGNING_KEY
+  signer:
+    description:
+      - Who signs, as O(allowed_signers) names them. Without it, whoever the key belongs to there, else the user's name
+        and that of the controller.
+    type: str
+    ini:
+      - section: callback_release_record
+        key: signer
+    env:
+      - name: SLIPWAY_SIGNER
+  allowed_signers:
+    description:
+      - File that says whose keys are whose, in the format of C(ssh-keygen). Without it, C(allowed_signers) in
+        O(records_dir).
+    type: path
+    ini:
+      - section: callback_release_record
+        key: allowed_signers
+    env:
+      - name: SLIPWAY_ALLOWED_SIGNERS
+  git:
+    description:
+      - O(records_dir) is a git repository of its own, which the team shares. What a release left is committed and,
+        where there is a remote, pushed when the release has ended; what others pushed in the meantime is merged. A push
+        that fails is a warning, and is made up for by the next release.
+    type: bool
+    default: false
+    ini:
+      - section: callback_release_record
+        key: git
+    env:
+      - name: SLIPWAY_RECORDS_GIT
 """
 
+import atexit
 import getpass
 import os
 import socket
@@ -45,10 +108,18 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ansible import context
+from ansible.errors import AnsibleError
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.parsing.vault import VaultHelper
 from ansible.plugins.callback import CallbackBase
 from ansible.release import __version__ as ansible_version
 from ansible_collections.slipway.laravel.plugins.plugin_utils import record
+from ansible_collections.slipway.laravel.plugins.plugin_utils.chain import ChainError
+from ansible_collections.slipway.laravel.plugins.plugin_utils.ledger import Ledger, release_of, summary, unfinished
+from ansible_collections.slipway.laravel.plugins.plugin_utils.masking import Masker, secrets_of
 from ansible_collections.slipway.laravel.plugins.plugin_utils.record import RecordFile, markdown
+from ansible_collections.slipway.laravel.plugins.plugin_utils.shared import GitError, Shared
+from ansible_collections.slipway.laravel.plugins.plugin_utils.signature import Signer, SigningError, find_signer
 
 if TYPE_CHECKING:
     from ansible.executor.stats import AggregateStats
@@ -60,7 +131,14 @@ if TYPE_CHECKING:
 PREFIX = "slipway.laravel."
 RELEASE_ACTIONS = (PREFIX + "release", PREFIX + "release_build")
 # The record must be there before the first of these changes or signs anything.
-RECORDED = (*RELEASE_ACTIONS, PREFIX + "signoff")
+SIGNOFF = PREFIX + "signoff"
+RECORDED = (*RELEASE_ACTIONS, SIGNOFF)
+
+# Bytes that must be free for a record to begin: a long one has some 100 KiB.
+ROOM = 2**20
+
+# What may go wrong about a record without the release being any worse for it.
+FAILURES = (OSError, ChainError, SigningError, GitError)
 
 # The phases that a release has and a rollback has not.
 BROUGHT = ("build", "stage")
@@ -97,6 +175,35 @@ def inventory_name(sources: tuple[str, ...]) -> str:
     return os.path.splitext(os.path.basename(path))[0]
 
 
+def in_vaults(values: Any) -> set[str]:
+    """Return the texts that were encrypted one by one."""
+    if isinstance(values, dict):
+        return {text for value in values.values() for text in in_vaults(value)}
+    if isinstance(values, (list, tuple)):
+        return {text for value in values for text in in_vaults(value)}
+    return {str(values)} if VaultHelper.get_ciphertext(values, with_tags=False) else set()
+
+
+def texts_of(values: Any) -> set[str]:
+    if isinstance(values, dict):
+        return {text for value in values.values() for text in texts_of(value)}
+    if isinstance(values, (list, tuple)):
+        return {text for value in values for text in texts_of(value)}
+    return {str(values)} if isinstance(values, str) and "{{" not in values else set()
+
+
+def vault_files(directories: list[str]) -> list[str]:
+    """Return the encrypted files of variables in directories of inventories and playbooks."""
+    found = []
+    for name in [os.path.join(directory, kind) for directory in directories for kind in ("group_vars", "host_vars")]:
+        for directory, dummy, files in os.walk(name):
+            for file in files:
+                with open(os.path.join(directory, file), "rb") as handle:
+                    if handle.read(14) == b"$ANSIBLE_VAULT":
+                        found.append(os.path.join(directory, file))
+    return found
+
+
 def runs_no_module(action: str) -> bool:
     """Say whether a task does its work on the controller alone."""
     return action.rpartition(".")[2] in ON_CONTROLLER
@@ -131,37 +238,49 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
 
     def __init__(self) -> None:
         super().__init__()
-        self._playbook = ""
+        self._playbook = self._playbook_directory = ""
+        self._play: Play | None = None
         self._version = ""
         self._hosts: list[str] = []
         self._record: RecordFile | None = None
-        self._started = self._task_started = 0.0
+        self._signer: Signer | None = None
+        self._unsigned = ""
+        self._refused = self._later = False
+        self._started = self._task_started = self._spent = 0.0
         self._phases: list[dict[str, Any]] = []
         self._release = ""
         self._failed = self._named = False
         self._module_runs: dict[str, int] = {}
         self._live: dict[str, str | None] = {}
         self._lost: set[str] = set()
+        self._missing = 0
 
     def set_options(self, task_keys: Any = None, var_options: Any = None, direct: Any = None) -> None:
         super().set_options(task_keys=task_keys, var_options=var_options, direct=direct)
         sources = tuple(context.CLIARGS.get("inventory") or ())
-        self._directory = os.path.join(os.path.abspath(self.get_option("records_dir")), inventory_name(sources))
+        self._root = os.path.abspath(self.get_option("records_dir"))
+        self._directory = os.path.join(self._root, inventory_name(sources))
+        self._sources = [os.path.abspath(source) for source in sources if "," not in source]
+        self._allowed_signers = self.get_option("allowed_signers") or os.path.join(self._root, "allowed_signers")
+        self._who = f"{getpass.getuser()}@{socket.gethostname()}"
 
     # Writing
 
-    def _give_up(self, exc: OSError) -> None:
-        self._display.warning(f"release_record: {exc}; this run leaves no complete record")
-        self.disabled = True
-        self._record = None
-
     def _append(self, event: str, data: dict[str, Any]) -> None:
+        """Add an entry. What cannot be written is counted, and told as soon as something can be."""
         if self._record is None:
             return
+        began = time.perf_counter()
         try:
+            if self._missing:
+                self._record.append("gap", {"entries": self._missing})
+                self._missing = 0
             self._record.append(event, data)
-        except OSError as exc:
-            self._give_up(exc)
+        except (OSError, ChainError) as exc:
+            if not self._missing:
+                self._display.warning(f"release_record: {exc}; the record of this run is not complete")
+            self._missing += 1
+        self._spent += time.perf_counter() - began
 
     def _rename(self, name: str) -> None:
         if self._record is None:
@@ -169,38 +288,138 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         try:
             self._record.rename(os.path.join(self._directory, f"{name}.jsonl"))
         except OSError as exc:
-            self._give_up(exc)
+            self._display.warning(f"release_record: {exc}; the record stays under the name {self._record.path}")
 
-    def _open(self) -> None:
+    def _open(self, action: str) -> None:
         """Begin a record under a name for the time being: a release gets its id after the build."""
+        began = time.perf_counter()
         self._started = time.time()
         self._stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._started))
         try:
-            self._record = RecordFile(os.path.join(self._directory, f"{self._stamp}-{os.getpid()}.jsonl"))
-        except OSError as exc:
-            record.set_current(None, str(exc))
-            self._give_up(exc)
+            self._find_signer()
+            self._record = self._continued() if action == SIGNOFF else None
+            if self._record is None:
+                self._record = RecordFile(os.path.join(self._directory, f"{self._stamp}-{os.getpid()}.jsonl"))
+            if not self._record.keep():
+                raise OSError(f"another run is at work on {self._record.path}")
+            room = os.statvfs(self._directory)
+            if room.f_bavail * room.f_frsize < ROOM:
+                raise OSError(f"{self._directory} is on a file system with less than 1 MiB free")
+            self._record.masker = Masker(self._secrets())
+            self._record.append("run", self._about())
+        except FAILURES as exc:
+            self._refuse(str(exc))
             return
         record.set_current(self._record)
-        self._append(
-            "run",
-            {
-                "playbook": self._playbook,
-                "version": self._version,
-                "inventory": os.path.basename(self._directory),
-                "hosts": self._hosts,
-                "user": getpass.getuser(),
-                "controller": socket.gethostname(),
-                "ansible_core": ansible_version,
-            },
-        )
+        # A run that is interrupted does not get to its statistics.
+        atexit.register(self._interrupted, os.getpid())
+        self._spent += time.perf_counter() - began
+
+    def _refuse(self, why: str) -> None:
+        """Let the release stop in preflight: a callback cannot stop a run, the action plugins can."""
+        self._refused = True
+        if self._record is not None:
+            if not self._later:
+                self._record.discard()
+            self._record = None
+        record.set_current(None, why)
+
+    def _about(self) -> dict[str, Any]:
+        about = {
+            "playbook": self._playbook,
+            "version": self._version,
+            "inventory": os.path.basename(self._directory),
+            "hosts": self._hosts,
+            "user": getpass.getuser(),
+            "controller": socket.gethostname(),
+            "ansible_core": ansible_version,
+        }
+        return {**about, "later": True} if self._later else about
+
+    def _find_signer(self) -> None:
+        if self.get_option("signature") == "never":
+            self._unsigned = "signature is never"
+            return
+        key = self.get_option("signing_key") or ""
+        try:
+            self._signer = find_signer(key, self.get_option("signer") or "", self._allowed_signers, self._who)
+        except SigningError as exc:
+            if self.get_option("signature") == "required":
+                raise SigningError(f"records have to be signed, but {exc}") from exc
+            self._unsigned = str(exc)
+
+    def _continued(self) -> RecordFile | None:
+        """Return the record of a release that is signed off later, None when this is a release itself."""
+        release = str(self._variables().extra_vars.get("release", ""))
+        if not release:
+            return None
+        if self.get_option("git"):
+            try:
+                Shared(self._root, self._signer, self._who).take()
+            except FAILURES as exc:
+                self._display.warning(f"release_record: {exc}; what others signed off is perhaps not here yet")
+        path = os.path.join(self._directory, f"{os.path.basename(release)}.jsonl")
+        if not os.path.exists(path):
+            raise OSError(f"there is no record of the release {release}: {path} does not exist")
+        self._later = self._named = True
+        continued = RecordFile(path, create=False)
+        continued.mended()
+        return continued
+
+    def _variables(self) -> Any:
+        return self._play.get_variable_manager() if self._play else None
+
+    def _secrets(self) -> set[str]:
+        """Return what inventory and vaults hold of secrets; what a template makes of them is not known here."""
+        secrets: set[str] = set()
+        variables = self._variables()
+        try:
+            for host in variables._inventory.get_hosts(self._play.hosts if self._play else []):
+                values = variables.get_vars(
+                    play=self._play, host=host, include_hostvars=False, include_delegate_to=False
+                )
+                secrets |= secrets_of(values) | in_vaults(values)
+            directories = [path if os.path.isdir(path) else os.path.dirname(path) for path in self._sources]
+            for path in vault_files([*directories, self._playbook_directory]):
+                secrets |= texts_of(variables._loader.load_from_file(path))
+        except (AnsibleError, OSError) as exc:
+            self._display.vv(f"release_record: not all secrets of the inventory are known: {exc}")
+        return secrets
+
+    def _resumes(self, result: CallbackTaskResult) -> bool:
+        return boolean((result.task_fields.get("args") or {}).get("resume") or False, strict=False) is True
+
+    def _resume(self, release: str) -> None:
+        """Go on in the record of the run that was killed, whose release this run goes on with."""
+        path = os.path.join(self._directory, f"{os.path.basename(release)}.jsonl")
+        begun = self._record
+        if begun is None or not os.path.exists(path) or os.path.samefile(path, begun.path):
+            return
+        try:
+            killed = RecordFile(path, create=False)
+            entries = killed.mended() if killed.keep() else []
+            killed_once = unfinished(entries) or summary(entries)["outcome"] == "killed"
+            if not killed_once or release_of(entries) != release:
+                killed.close()
+                return
+            killed.masker = begun.masker
+            killed.append("resumed", {"by": self._who})
+            for entry in begun.entries:
+                killed.append(entry["event"], entry["data"], entry["time"])
+            self._record = killed
+            record.set_current(killed)
+            begun.discard()
+        except (OSError, ChainError) as exc:
+            self._display.warning(f"release_record: {exc}; this run has a record of its own")
 
     # What happens in the run
 
     def v2_playbook_on_start(self, playbook: Playbook) -> None:
         self._playbook = os.path.basename(playbook._file_name)
+        self._playbook_directory = os.path.dirname(os.path.abspath(playbook._file_name))
 
     def v2_playbook_on_play_start(self, play: Play) -> None:
+        self._play = play
         variables = play.get_variable_manager()
         # Extra variables may be secrets: of them only the version is taken.
         self._version = str(variables.extra_vars.get("release_version", ""))
@@ -208,8 +427,9 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         self._hosts = [host.name for host in variables._inventory.get_hosts(play.hosts)]
 
     def v2_playbook_on_task_start(self, task: Task, is_conditional: bool) -> None:
-        if self._record is None and task.action in RECORDED and not context.CLIARGS.get("check"):
-            self._open()
+        begin = self._record is None and not self._refused and task.action in RECORDED
+        if begin and not context.CLIARGS.get("check"):
+            self._open(task.action)
         self._task_started = time.time()
 
     def v2_runner_on_ok(self, result: CallbackTaskResult) -> None:
@@ -256,7 +476,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         self._append("failure", {"host": result.host.get_name(), "task": result.task.get_name(), "message": message})
 
     def _note(self, result: CallbackTaskResult) -> None:
-        if self._record is None or not result.task.action.startswith(PREFIX):
+        if self._record is None or result.task.action not in RELEASE_ACTIONS:
             return
         content = dict(result.result)
         host = content.get("_ansible_delegated_vars", {}).get("inventory_hostname") or result.host.get_name()
@@ -264,6 +484,8 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         # What Ansible and the network needed around the module counts for the first phase of the run.
         around = time.time() - self._task_started - sum(phase["seconds"] for phase in phases)
         for phase in phases:
+            if phase["phase"] == "preflight" and self._resumes(result):
+                self._resume(str((phase.get("unfinished") or {}).get("release") or ""))
             self._phases.append({**phase, "host": host, "wall": round(phase["seconds"] + max(around, 0), 3)})
             self._append("phase", self._phases[-1])
             around = 0
@@ -284,39 +506,101 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
             return
         failed = self._failed or bool(stats.failures or stats.dark)
         outcome = outcome_of(self._phases, failed, bool(self._lost))
+        events = {entry["event"] for entry in self._entries()}
+        if outcome == "unchanged" and "signoff" not in events and not self._later:
+            self._discard()
+        else:
+            self._end(outcome)
+
+    def _entries(self) -> list[dict[str, Any]]:
         try:
-            if outcome == "unchanged":
+            return self._record.entries if self._record else []
+        except (OSError, ChainError):
+            return []
+
+    def _interrupted(self, process: int) -> None:
+        """Close the record of a run that ends without its statistics; workers are forks, and have this handler too."""
+        if self._record is not None and os.getpid() == process:
+            # What hosts were doing at that moment is not known: the same as if this process had been killed.
+            self._end("killed", interrupted=True)
+
+    def _discard(self) -> None:
+        if self._record is not None:
+            try:
                 self._record.discard()
-                return
+            except OSError as exc:
+                self._display.warning(f"release_record: {exc}")
+        self._record = None
+        record.set_current(None)
+
+    def _end(self, outcome: str, interrupted: bool = False) -> None:
+        """Close the record: outcome, report, signature, ledger. The release has ended, whatever fails here."""
+        kept = self._record
+        if kept is None:
+            return
+        total = round(time.time() - self._started, 1)
+        seconds: dict[str, float] = {}
+        for phase in self._phases:
+            seconds[phase["phase"]] = max(seconds.get(phase["phase"], 0), phase["wall"])
+        if not self._later:
             if not self._named:
                 # The release that a rollback returns to has a record of its own, under its id.
                 self._rename(f"{self._stamp}-{outcome.replace(' ', '-')}")
-            seconds: dict[str, float] = {}
-            for phase in self._phases:
-                seconds[phase["phase"]] = max(seconds.get(phase["phase"], 0), phase["wall"])
-            total = round(time.time() - self._started, 1)
-            self._record.append(
-                "outcome",
-                {
-                    "outcome": outcome,
-                    "release": self._release,
-                    "seconds": total,
-                    "phases": seconds,
-                    "live": self._live,
-                    "module_runs": self._module_runs,
-                },
+            about = {
+                "outcome": outcome,
+                "release": self._release,
+                "seconds": total,
+                "phases": seconds,
+                "live": self._live,
+                "module_runs": self._module_runs,
+                "recording_seconds": round(self._spent, 3),
+            }
+            self._append("outcome", {**about, "interrupted": True} if interrupted else about)
+        report, signed = self._close(kept, share=not interrupted)
+        self._record = None
+        record.set_current(None)
+        self._show(outcome, total, seconds, kept.path, report, signed)
+
+    def _close(self, kept: RecordFile, share: bool) -> tuple[str, str]:
+        """Return the path of the report, and who signed."""
+        report, signed = "", f"not signed: {self._unsigned}"
+        try:
+            report = self._report(kept)
+            ledger = Ledger(self._directory, self._signer)
+            entered = ledger.enter(kept)
+            signed = f"signed by {entered['signer']}" if entered["signature"] else signed
+            for path in ledger.close_killed(kept.path):
+                self._display.warning(f"release_record: closed {path}, whose run was killed")
+                closed = RecordFile(path, create=False)
+                self._report(closed)
+                closed.close()
+            kept.close()
+            if share and self.get_option("git"):
+                name = os.path.splitext(os.path.basename(kept.path))[0]
+                Shared(self._root, self._signer, self._who).share(f"Record {os.path.basename(self._directory)} {name}")
+        except GitError as exc:
+            self._display.warning(
+                f"release_record: the record is here, but was not shared: {exc}. The next release shares it as well; "
+                f"before that: git -C {self._root} push"
             )
-            report = os.path.splitext(self._record.path)[0] + ".md"
-            with open(report, "w", encoding="utf-8") as handle:
-                handle.write(markdown(self._record.entries))
-            self._record.close()
-        except OSError as exc:
-            self._give_up(exc)
-            return
+        except FAILURES as exc:
+            self._display.warning(
+                f"release_record: {exc}; the record of this run is not closed, the next run does that"
+            )
+        return report, signed
+
+    def _report(self, kept: RecordFile) -> str:
+        report = os.path.splitext(kept.path)[0] + ".md"
+        with open(report, "w", encoding="utf-8") as handle:
+            handle.write(markdown(kept.entries))
+        return report
+
+    def _show(self, outcome: str, total: float, seconds: dict[str, float], path: str, report: str, signed: str) -> None:
         colour = "green" if outcome in ("success", "rolled back") else "red"
         self._display.banner("RELEASE")
-        self._display.display(f"{outcome}: {self._release or 'no release'} in {total} s", color=colour)
-        self._display.display("  " + ", ".join(f"{name} {value:.1f} s" for name, value in seconds.items()))
-        runs = ", ".join(f"{host} {count}" for host, count in self._module_runs.items())
-        self._display.display(f"  module runs: {runs}")
-        self._display.display(f"  record {self._record.path}\n  report {report}")
+        if not self._later:
+            self._display.display(f"{outcome}: {self._release or 'no release'} in {total} s", color=colour)
+            self._display.display("  " + ", ".join(f"{name} {value:.1f} s" for name, value in seconds.items()))
+            runs = ", ".join(f"{host} {count}" for host, count in self._module_runs.items())
+            self._display.display(f"  module runs: {runs}")
+        self._display.display(f"  record {path}, {signed}\n  report {report}")

@@ -85,11 +85,14 @@ class Ledger:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep the other runs on this machine waiting. The file stays: whoever removed it would unlock the next one."""
+        """Keep the other runs on this machine waiting. The directory is locked: a file would be shared by git."""
         os.makedirs(self.directory, exist_ok=True)
-        with open(os.path.join(self.directory, ".lock"), "w", encoding="utf-8") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        descriptor = os.open(self.directory, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
+        finally:
+            os.close(descriptor)
 
     def entries(self) -> list[dict[str, Any]]:
         return read(self.path) if os.path.exists(self.path) else []

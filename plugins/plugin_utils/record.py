@@ -84,7 +84,9 @@ def _of(entries: list[dict[str, Any]], event: str) -> list[dict[str, Any]]:
 
 def markdown(entries: list[dict[str, Any]]) -> str:
     """Return the report of a record, for a pull request or a chat."""
-    run, outcome = _of(entries, "run")[0], (_of(entries, "outcome") or [{"outcome": "unfinished"}])[0]
+    # A record that was gone on with has several of both.
+    run: dict[str, Any] = next(iter(_of(entries, "run")), {})
+    outcome = (_of(entries, "outcome") or [{"outcome": "unfinished"}])[-1]
     phases = _of(entries, "phase")
     build: dict[str, Any] = next((phase for phase in phases if phase["phase"] == "build"), {})
     facts = {
@@ -92,9 +94,9 @@ def markdown(entries: list[dict[str, Any]]) -> str:
         "Version": run.get("version") or "-",
         "Commit": build.get("commit", "-"),
         "Artifact": f"sha256 {build['sha256']}, {build['size']} bytes" if "sha256" in build else "-",
-        "By": f"{run['user']} on {run['controller']}",
-        "Inventory": run["inventory"],
-        "Hosts": ", ".join(run["hosts"]),
+        "By": f"{run.get('user', '-')} on {run.get('controller', '-')}",
+        "Inventory": run.get("inventory", "-"),
+        "Hosts": ", ".join(run.get("hosts", [])),
         "Started": entries[0]["time"],
         "Ended": entries[-1]["time"],
         "Seconds": outcome.get("seconds", "-"),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import subprocess
@@ -143,6 +144,17 @@ def principals(signature: str, allowed_signers: str, time: str = "") -> list[str
     return result.stdout.split() if result.returncode == 0 else []
 
 
+def _is_as_written(signature: str) -> bool:
+    """Say whether it has the form in which OpenSSH writes it: it reads others too, and then a change does not show."""
+    lines = signature.split("\n")[1:-2]
+    try:
+        body = base64.b64encode(base64.b64decode("".join(lines))).decode()
+    except ValueError:
+        return False
+    wrapped = "\n".join(body[start : start + 70] for start in range(0, len(body), 70))
+    return signature == f"-----BEGIN SSH SIGNATURE-----\n{wrapped}\n-----END SSH SIGNATURE-----\n"
+
+
 def check(text: str, signature: str, identity: str, allowed_signers: str, time: str = "") -> tuple[str, str]:
     """Check a signature; return what is wrong with it, or nothing, and the key.
 
@@ -150,7 +162,7 @@ def check(text: str, signature: str, identity: str, allowed_signers: str, time: 
     :param time: of the signature, UTC
     """
     result = _with_signature(signature, "check-novalidate", "-n", NAMESPACE, text=text)
-    if result.returncode != 0:
+    if result.returncode != 0 or not _is_as_written(signature):
         return "the signature does not fit what it signs", ""
     found = re.search(r"with (\S+) key (\S+)", result.stdout)
     key = f"{found[1]} {found[2]}" if found else ""

@@ -9,7 +9,10 @@ import getpass
 import json
 
 import pytest
+from ansible_collections.slipway.laravel.plugins.plugin_utils.chain import read
+from ansible_collections.slipway.laravel.plugins.plugin_utils.verification import verify_directory
 from fleet import HOSTS, ROOT, SECRETS, Fleet, write
+from records import allow, make_key
 
 
 @pytest.fixture(scope="module")
@@ -21,10 +24,15 @@ def home(tmp_path_factory):
 def runs(home):
     fleet = Fleet(home)
     write(home / "no-directory", "")
+    key = make_key(home / "ann")
+    allow(home / "records/allowed_signers", ann=key)
     layout = fleet.lay_out("-vvv", "--diff")
     yield {
         "layout": layout,
         "unwritable": fleet.release("v1", SLIPWAY_RECORDS_DIR=str(home / "no-directory")),
+        "unsigned": fleet.release("v1", SLIPWAY_SIGNATURE="required"),
+        "full": fleet.release("v1", SLIPWAY_RECORDS_DIR="/proc/sys/fs"),
+        "first": fleet.release("v1", SLIPWAY_SIGNING_KEY=key, SLIPWAY_SIGNATURE="required"),
         "second": fleet.release("v2", "-vvv", "--diff"),
         "unchanged": fleet.release("v2", "--limit=web1"),
         "check": fleet.release("v1", "--check", "--limit=web1"),
@@ -128,20 +136,47 @@ def test_aborted_by_a_migration(runs, home):
 def test_rolled_back(runs):
     run = runs["rollback"]
     assert run.status == 0, run.output
-    assert run.live == runs["unwritable"].live
+    assert run.live == runs["first"].live
     assert (run.outcome()["outcome"], run.outcome()["release"]) == ("rolled back", run.live["web1"])
     assert [path.name.partition("-")[2] for path in run.files] == ["rolled-back.jsonl", "rolled-back.md"]
     assert run.phases("web2") == ["preflight", "switch", "restart", "verify", "finish"]
     assert run.report.startswith("# Rollback: rolled back\n")
 
 
-def test_a_record_that_cannot_be_written_never_stops_a_release(runs):
-    run = runs["unwritable"]
-    assert (run.status, run.files) == (0, []), run.output
-    assert run.live["web1"] == run.live["web2"] is not None
-    warnings = " ".join(run.error.split())
-    assert warnings.count("release_record:") == 1
-    assert "this run leaves no complete record" in warnings
+@pytest.mark.parametrize(
+    "name, why",
+    [
+        ("unwritable", "File exists: '"),
+        ("full", "No such file or directory: '/proc/sys/fs/production'"),
+        ("unsigned", "records have to be signed, but there is no key in ~/.ssh and none in an agent; make one with:"),
+    ],
+)
+def test_a_release_that_cannot_be_recorded_stops_in_preflight(runs, home, name, why):
+    run = runs[name]
+    assert run.status != 0
+    assert (run.files, run.live) == ([], {"web1": None, "web2": None})
+    assert "release: nothing was changed, for it could not be recorded: " in " ".join(run.output.split())
+    assert why in " ".join(run.output.split()), run.output
+    assert "went live" not in run.output
+    assert "Traceback" not in run.output + run.error
+
+
+def test_every_record_is_in_the_ledger_and_nothing_is_wrong_with_it(runs, home):
+    result = verify_directory(str(home / "records/production"), str(home / "records/allowed_signers"), False)
+    assert result.faults == []
+    recorded = [path.name for run in runs.values() for path in run.files if path.suffix == ".jsonl"]
+    assert [entry["data"]["record"] for entry in read(str(home / "records/production/ledger.jsonl"))] == recorded
+    assert len(recorded) == 6
+    assert [told["signers"] for told in result.records if told["version"] == "v1"] == [["ann@example.com"]]
+    assert "signed by ann@example.com" in runs["first"].output
+    assert "not signed: there is no key in ~/.ssh" in runs["second"].output
+
+
+def test_recording_costs_less_than_a_hundredth_of_a_release(runs):
+    for name in ("first", "second", "rollback"):
+        outcome = runs[name].outcome()
+        print(name, outcome["recording_seconds"], outcome["seconds"])
+        assert outcome["recording_seconds"] < 0.05 * outcome["seconds"], "five times as much on a busy machine"
 
 
 @pytest.mark.parametrize("secret", SECRETS)

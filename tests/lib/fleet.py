@@ -158,7 +158,7 @@ class Fleet:
 
     def play(self, playbook, *words, **environment):
         """Run a playbook; return what it printed, its status and the records that it added."""
-        before = set(self.records.glob("*")) if self.records.is_dir() else set()
+        before = self.recorded()
         result = subprocess.run(
             ["ansible-playbook", playbook, "-i", self.home / "inventories/production", *words],
             cwd=self.home,
@@ -168,8 +168,13 @@ class Fleet:
             text=True,
             check=False,
         )
-        added = sorted(set(self.records.glob("*")) - before) if self.records.is_dir() else []
+        added = sorted(self.recorded() - before)
         return Run(result, added, {host: self.live(host) for host in HOSTS})
+
+    def recorded(self):
+        """The records and their reports."""
+        files = [path for end in ("jsonl", "md") for path in self.records.glob(f"*.{end}")]
+        return {path for path in files if path.name != "ledger.jsonl"}
 
     def live(self, host):
         link = self.home / "hosts" / host / "current"

@@ -24,6 +24,7 @@ def make_key(path, kind="ed25519", *words):
 def allow(path, **keys):
     """List keys, by the names of whom they belong to."""
     lines = [f"{who}@example.com {Path(f'{key}.pub').read_text()}" for who, key in keys.items()]
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(lines))
     return str(path)
 
