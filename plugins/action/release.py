@@ -35,9 +35,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         super().run(tmp, variables)
         args: dict[str, Any] = dict(self._task.args)
         if record.problem() and "preflight" in (args.get("phases") or []):
-            raise AnsibleActionFail(
-                f"release: this release could not be recorded: {record.problem()}; nothing was changed"
-            )
+            raise AnsibleActionFail(f"release: nothing was changed, for it could not be recorded: {record.problem()}")
         source = args.pop("artifact_from", None)
         if source and "stage" in (args.get("phases") or []) and not self._task.check_mode:
             args["artifact"] = self.transferred(str(source))

@@ -38,7 +38,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         args: dict[str, Any] = dict(self._task.args)
         if record.problem():
             raise AnsibleActionFail(
-                f"release_build: this release could not be recorded: {record.problem()}; nothing was changed"
+                f"release_build: nothing was built, for it could not be recorded: {record.problem()}"
             )
         wanted = boolean(args.pop("handover", False))
         on_controller = self._task.delegate_to == "localhost"

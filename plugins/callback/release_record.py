@@ -117,7 +117,7 @@ from ansible_collections.slipway.laravel.plugins.plugin_utils import record
 from ansible_collections.slipway.laravel.plugins.plugin_utils.chain import ChainError
 from ansible_collections.slipway.laravel.plugins.plugin_utils.ledger import Ledger, release_of, summary, unfinished
 from ansible_collections.slipway.laravel.plugins.plugin_utils.masking import Masker, secrets_of
-from ansible_collections.slipway.laravel.plugins.plugin_utils.record import RecordFile, markdown
+from ansible_collections.slipway.laravel.plugins.plugin_utils.record import RecordFile, inventory_name, markdown
 from ansible_collections.slipway.laravel.plugins.plugin_utils.shared import GitError, Shared
 from ansible_collections.slipway.laravel.plugins.plugin_utils.signature import Signer, SigningError, find_signer
 
@@ -162,17 +162,6 @@ ON_CONTROLLER = {
     "set_stats",
     "validate_argument_spec",
 }
-
-
-def inventory_name(sources: tuple[str, ...]) -> str:
-    """Return the name that an inventory's records go under: of its directory, or of its file without the ending."""
-    source = sources[-1] if sources else ""
-    if not source or "," in source:
-        return "adhoc"
-    path = os.path.abspath(source)
-    if os.path.isfile(path) and os.path.splitext(os.path.basename(path))[0] == "hosts":
-        path = os.path.dirname(path)
-    return os.path.splitext(os.path.basename(path))[0]
 
 
 def in_vaults(values: Any) -> set[str]:
@@ -375,9 +364,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         variables = self._variables()
         try:
             for host in variables._inventory.get_hosts(self._play.hosts if self._play else []):
-                values = variables.get_vars(
-                    play=self._play, host=host, include_hostvars=False, include_delegate_to=False
-                )
+                values = variables.get_vars(play=self._play, host=host)
                 secrets |= secrets_of(values) | in_vaults(values)
             directories = [path if os.path.isdir(path) else os.path.dirname(path) for path in self._sources]
             for path in vault_files([*directories, self._playbook_directory]):

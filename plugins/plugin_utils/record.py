@@ -29,7 +29,29 @@ from ansible_collections.slipway.laravel.plugins.plugin_utils.chain import (
 )
 from ansible_collections.slipway.laravel.plugins.plugin_utils.masking import Masker
 
-__all__ = ["FIRST", "ChainError", "RecordFile", "current", "entry_hash", "markdown", "now", "problem", "read"]
+__all__ = [
+    "FIRST",
+    "ChainError",
+    "RecordFile",
+    "current",
+    "entry_hash",
+    "inventory_name",
+    "markdown",
+    "now",
+    "problem",
+    "read",
+]
+
+
+def inventory_name(sources: tuple[str, ...]) -> str:
+    """Return the name that an inventory's records go under: of its directory, or of its file without the ending."""
+    source = sources[-1] if sources else ""
+    if not source or "," in source:
+        return "adhoc"
+    path = os.path.abspath(source)
+    if os.path.isfile(path) and os.path.splitext(os.path.basename(path))[0] == "hosts":
+        path = os.path.dirname(path)
+    return os.path.splitext(os.path.basename(path))[0]
 
 
 class RecordFile(ChainFile):

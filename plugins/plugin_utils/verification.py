@@ -46,7 +46,8 @@ class Verification:
     records: list[dict[str, Any]] = field(default_factory=list)
 
     def fault(self, path: str, what: str, line: int = 0) -> None:
-        self.faults.append({"file": path, "line": line, "what": what})
+        place = f"{path} line {line}" if line else path
+        self.faults.append({"file": path, "line": line, "what": what, "text": f"{place} {what}"})
 
     def check_signature(self, path: str, line: int, text: str, signature: str, signer: str, time: str) -> str:
         """Check who signed a text; return the key, empty when it is not signed well."""
