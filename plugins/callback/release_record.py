@@ -473,7 +473,10 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         for phase in phases:
             if phase["phase"] == "preflight" and self._resumes(result):
                 self._resume(str((phase.get("unfinished") or {}).get("release") or ""))
-            self._phases.append({**phase, "host": host, "wall": round(phase["seconds"] + max(around, 0), 3)})
+            phase.update(host=host, wall=round(phase["seconds"] + max(around, 0), 3))
+            if content.get("release"):
+                phase["release"] = content["release"]
+            self._phases.append(phase)
             self._append("phase", self._phases[-1])
             around = 0
         if result.task.action == RELEASE_ACTIONS[0]:

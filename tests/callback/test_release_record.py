@@ -146,7 +146,7 @@ def test_rolled_back(runs):
 @pytest.mark.parametrize(
     "name, why",
     [
-        ("unwritable", "File exists: '"),
+        ("unwritable", "Not a directory: '"),
         ("full", "No such file or directory: '/proc/sys/fs/production'"),
         ("unsigned", "records have to be signed, but there is no key in ~/.ssh and none in an agent; make one with:"),
     ],
