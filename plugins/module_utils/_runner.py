@@ -15,6 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.slipway.laravel.plugins.module_utils._artisan import error_text
+from ansible_collections.slipway.laravel.plugins.module_utils._masking import Masker
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -46,7 +47,7 @@ class Runner:
     def _shown(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, "***")
-        return without_password(text)
+        return Masker().text(without_password(text))
 
     def error(self, message: str, **details: Any) -> BuildError:
         shown = {key: self._shown(value) if isinstance(value, str) else value for key, value in details.items()}

@@ -533,10 +533,13 @@ failed_phase:
   type: str
 """
 
+import os
 import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.slipway.laravel.plugins.module_utils._dotenv import parse_dotenv
+from ansible_collections.slipway.laravel.plugins.module_utils._masking import Masker, secrets_of
 from ansible_collections.slipway.laravel.plugins.module_utils._phase import PhaseError
 from ansible_collections.slipway.laravel.plugins.module_utils._phases import Phases
 from ansible_collections.slipway.laravel.plugins.module_utils._preflight import CHECKS
@@ -646,6 +649,15 @@ def _checks_spec() -> dict[str, dict[str, Any]]:
     }
 
 
+def masker_of(shared: str) -> Masker:
+    """Return what knows the secrets of the application's environment: commands that fail may tell them."""
+    try:
+        with open(os.path.join(shared, ".env"), encoding="utf-8", errors="replace") as handle:
+            return Masker(secrets_of(parse_dotenv(handle.read())))
+    except OSError:
+        return Masker()
+
+
 def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     phases: list[str] = module.params["phases"]
@@ -663,9 +675,11 @@ def main() -> None:
             evidence = work.run(phase)
         except PhaseError as exc:
             seconds = round(time.monotonic() - started, 3)
-            done.append({"phase": phase, "seconds": seconds, "changed": False, **exc.evidence, "error": str(exc)})
+            masker = masker_of(work.layout.shared_dir)
+            failed = {"phase": phase, "seconds": seconds, "changed": False, **exc.evidence, "error": str(exc)}
+            done.append(masker.data(failed))
             module.fail_json(
-                msg=f"{phase}: {exc}",
+                msg=masker.text(f"{phase}: {exc}"),
                 failed_phase=phase,
                 release=module.params["release"],
                 phases=done,

@@ -50,7 +50,7 @@ def run(
 
 def phases(work: Path) -> list[tuple[str, str, float]]:
     """Phase, host and seconds from the newest record."""
-    newest = max(work.glob("records/*/*.jsonl"), key=lambda path: path.stat().st_mtime)
+    newest = max(work.glob("records/*/[0-9]*.jsonl"), key=lambda path: path.stat().st_mtime)
     entries = [json.loads(line) for line in newest.read_text().splitlines()]
     found = [entry["data"] for entry in entries if entry["event"] == "phase"]
     return [(phase["phase"], phase["host"], float(phase["seconds"])) for phase in found]

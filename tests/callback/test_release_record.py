@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import subprocess
 
 import pytest
 from ansible_collections.slipway.laravel.plugins.plugin_utils.chain import read
@@ -18,6 +19,23 @@ from records import allow, make_key
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     return tmp_path_factory.mktemp("fleet")
+
+
+VAULTED = {"vault_word": "v4ult-of-the-inventory", "vault_plain": ["of no kind that anybody knows"]}
+
+
+def tell_secrets(fleet):
+    """Release what prints secrets when it fails: of the inventory, of its vault, and some that only look like one."""
+    password = fleet.home / "vault-password"
+    write(password, "a password")
+    vault = fleet.home / "inventories/production/group_vars/laravel/vault.yml"
+    write(vault, json.dumps(VAULTED))
+    fleet.environment["ANSIBLE_VAULT_PASSWORD_FILE"] = str(password)
+    subprocess.run(["ansible-vault", "encrypt", vault], env=fleet.environment, check=True, capture_output=True)
+    told = [*SECRETS.values(), "https://ann:P4ss@example.com", "mysql --password=Typed1n", *VAULTED["vault_plain"]]
+    write(fleet.home / "origin/composer-error", f"Problem: {' and '.join(told)} and {VAULTED['vault_word']}\n")
+    fleet.commit("v6-tells-secrets")
+    return fleet.release("v6-tells-secrets")
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +57,7 @@ def runs(home):
         "reverted": fleet.release("v3-is-not-well"),
         "aborted": fleet.release("v5-does-not-build"),
         "migration": fleet.release("v4-does-not-migrate"),
+        "talkative": tell_secrets(fleet),
         "rollback": fleet.play(ROOT / "rollback.yml"),
     }
     fleet.close()
@@ -167,7 +186,7 @@ def test_every_record_is_in_the_ledger_and_nothing_is_wrong_with_it(runs, home):
     assert result.faults == []
     recorded = [path.name for run in runs.values() for path in run.files if path.suffix == ".jsonl"]
     assert [entry["data"]["record"] for entry in read(str(home / "records/production/ledger.jsonl"))] == recorded
-    assert len(recorded) == 6
+    assert len(recorded) == 7
     assert [told["signers"] for told in result.records if told["version"] == "v1"] == [["ann@example.com"]]
     assert "signed by ann@example.com" in runs["first"].output
     assert "not signed: there is no key in ~/.ssh" in runs["second"].output
@@ -183,8 +202,21 @@ def test_recording_costs_less_than_a_hundredth_of_a_release(runs):
 @pytest.mark.parametrize("secret", SECRETS)
 def test_secrets_are_nowhere(runs, secret):
     for name, run in runs.items():
-        for text in (run.output, run.error, run.report, json.dumps(run.entries)):
+        shown = [] if name == "talkative" else [run.output, run.error]
+        for text in (*shown, run.report, json.dumps(run.entries)):
             assert SECRETS[secret] not in text, name
+
+
+def test_what_a_command_tells_is_masked_in_record_and_report(runs):
+    run = runs["talkative"]
+    assert run.outcome()["outcome"] == "aborted"
+    (failure,) = run.of("failure")
+    assert "Problem: ******** and ******** and ******** and" in failure["message"], failure
+    assert failure["message"].count("********") == 6, "and the address without its password"
+    secrets = [*SECRETS.values(), "P4ss", "Typed1n", *VAULTED["vault_plain"], VAULTED["vault_word"]]
+    for secret in secrets:
+        assert secret not in run.report + json.dumps(run.entries)
+    assert "P4ss" not in run.output and "Typed1n" not in run.output, "the module masks what looks like a secret"
 
 
 def test_secrets_did_reach_the_host(runs, home):

@@ -153,7 +153,7 @@ class Release:
 
         :raises ValueError: it is no whole chain
         """
-        files = sorted(self.records.glob("*/*.jsonl"))
+        files = sorted(self.records.glob("*/[0-9]*.jsonl"))
         if len(files) > 1:
             raise ValueError(f"one run left {len(files)} records")
         return read(str(files[0])) if files else []
@@ -165,7 +165,7 @@ class Release:
 
     def release(self) -> str:
         """The release id of this run, which its record is called after; '' when it had none yet."""
-        names = [path.stem for path in self.records.glob("*/*.jsonl")]
+        names = [path.stem for path in self.records.glob("*/[0-9]*.jsonl")]
         return next((name for name in names if re.fullmatch(r"\d{8}T\d{6}Z-[0-9a-f]{8}", name)), "")
 
 

@@ -87,7 +87,7 @@ class Stage:
 
     def unreached(self):
         """How often a host was not reached in the run that is at work."""
-        records = sorted(self.fleet.records.glob("*.jsonl"), key=lambda path: path.stat().st_mtime)
+        records = sorted(self.fleet.records.glob("[0-9]*.jsonl"), key=lambda path: path.stat().st_mtime)
         return records[-1].read_text().count("unreachable: ") if records else 0
 
     def locked(self):

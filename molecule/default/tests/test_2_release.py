@@ -320,7 +320,7 @@ def test_records(ids, records):
         assert ids[version] in report
         assert version in report
     # Runs that failed have records too, and so has the rollback.
-    outcomes = [entries(path)[-1]["data"] for path in folder.glob("*.jsonl")]
+    outcomes = [entries(path)[-1]["data"] for path in folder.glob("[0-9]*.jsonl")]
     assert sum(outcome.get("outcome") == "rolled back" for outcome in outcomes) == 2
     assert max(max(outcome["module_runs"].values()) for outcome in outcomes if "module_runs" in outcome) <= 8
 
