@@ -38,6 +38,17 @@ def tell_secrets(fleet):
     return fleet.release("v6-tells-secrets")
 
 
+def share_records(fleet):
+    """Roll back, with the records in git from now on."""
+    for words in (
+        ["init", "--quiet", "--bare", fleet.home / "shared"],
+        ["init", "--quiet", "--initial-branch=main", fleet.home / "records"],
+        ["-C", fleet.home / "records", "remote", "add", "origin", fleet.home / "shared"],
+    ):
+        subprocess.run(["git", *words], env=fleet.environment, check=True)
+    return fleet.play(ROOT / "rollback.yml", SLIPWAY_RECORDS_GIT="true")
+
+
 @pytest.fixture(scope="module")
 def runs(home):
     fleet = Fleet(home)
@@ -58,7 +69,7 @@ def runs(home):
         "aborted": fleet.release("v5-does-not-build"),
         "migration": fleet.release("v4-does-not-migrate"),
         "talkative": tell_secrets(fleet),
-        "rollback": fleet.play(ROOT / "rollback.yml"),
+        "rollback": share_records(fleet),
     }
     fleet.close()
 
@@ -190,6 +201,18 @@ def test_every_record_is_in_the_ledger_and_nothing_is_wrong_with_it(runs, home):
     assert [told["signers"] for told in result.records if told["version"] == "v1"] == [["ann@example.com"]]
     assert "signed by ann@example.com" in runs["first"].output
     assert "not signed: there is no key in ~/.ssh" in runs["second"].output
+
+
+def test_records_are_shared_by_git(runs, home):
+    def git(*words):
+        return subprocess.run(["git", "-C", home / "shared", *words], capture_output=True, text=True, check=True).stdout
+
+    record = next(path for path in runs["rollback"].files if path.suffix == ".jsonl")
+    assert git("log", "--format=%s", "main") == f"Record production {record.stem}\n"
+    shared = git("ls-tree", "-r", "--name-only", "main").splitlines()
+    assert sorted(f"production/{path.name}" for path in (home / "records/production").iterdir()) == sorted(shared)
+    assert git("show", f"main:production/{record.name}") == record.read_text()
+    assert "was not shared" not in runs["rollback"].error
 
 
 def test_recording_costs_less_than_a_hundredth_of_a_release(runs):
