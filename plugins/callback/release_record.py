@@ -285,7 +285,9 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         self._started = time.time()
         self._stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._started))
         try:
-            self._find_signer()
+            # Nobody has to wait for a key before the release has ended, unless it may not begin without one.
+            if self.get_option("signature") == "required":
+                self._find_signer()
             self._record = self._continued() if action == SIGNOFF else None
             if self._record is None:
                 self._record = RecordFile(os.path.join(self._directory, f"{self._stamp}-{os.getpid()}.jsonl"))
@@ -326,6 +328,8 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         return {**about, "later": True} if self._later else about
 
     def _find_signer(self) -> None:
+        if self._signer or self._unsigned:
+            return
         if self.get_option("signature") == "never":
             self._unsigned = "signature is never"
             return
@@ -344,6 +348,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
             return None
         if self.get_option("git"):
             try:
+                self._find_signer()
                 Shared(self._root, self._signer, self._who).take()
             except FAILURES as exc:
                 self._display.warning(f"release_record: {exc}; what others signed off is perhaps not here yet")
@@ -553,9 +558,11 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
 
     def _close(self, kept: RecordFile, share: bool) -> tuple[str, str]:
         """Return the path of the report, and who signed."""
-        report, signed = "", f"not signed: {self._unsigned}"
+        report = signed = ""
         try:
             report = self._report(kept)
+            self._find_signer()
+            signed = f"not signed: {self._unsigned}"
             ledger = Ledger(self._directory, self._signer)
             entered = ledger.enter(kept)
             signed = f"signed by {entered['signer']}" if entered["signature"] else signed
@@ -593,4 +600,4 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
             self._display.display("  " + ", ".join(f"{name} {value:.1f} s" for name, value in seconds.items()))
             runs = ", ".join(f"{host} {count}" for host, count in self._module_runs.items())
             self._display.display(f"  module runs: {runs}")
-        self._display.display(f"  record {path}, {signed}\n  report {report}")
+        self._display.display(f"  record {', '.join(filter(None, (path, signed)))}\n  report {report}")
