@@ -1,0 +1,487 @@
+# Copyright: (c) 2026, the slipway.laravel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sign-offs: who may give them, what they are bound to, the keys that prove them, and what is still open."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ansible_collections.slipway.laravel.plugins.plugin_utils import record
+from ansible_collections.slipway.laravel.plugins.plugin_utils.checklist import (
+    ANYBODY,
+    DEPLOYER,
+    OTHERS,
+    Item,
+    digest,
+    seconds,
+)
+
+# What a signature may be used for: a signature of one kind never stands for one of the other.
+SIGNOFF, APPROVAL = "slipway-signoff", "slipway-approval"
+# Seconds that somebody gets to touch a security key.
+PATIENCE = 60
+# Statuses with which an item is done.
+DONE = ("signed", "waived")
+# Records that are looked through for what is overdue, and for approvals that were used before.
+LOOK_BACK = 50
+
+Entry = dict[str, Any]
+
+
+class SignoffError(Exception):
+    """Why something cannot be signed."""
+
+
+def moment(text: str) -> datetime:
+    """A time as records and people write it, in UTC unless it says otherwise."""
+    try:
+        found = datetime.fromisoformat(str(text))
+    except ValueError as exc:
+        raise SignoffError(f"{text} is not a time such as 2026-11-21T13:30:00Z") from exc
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def shown(when: datetime) -> str:
+    """A time as sign-offs have it."""
+    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def canonical(data: Any) -> bytes:
+    """JSON with sorted keys and without spaces, which is what gets signed."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+# Keys
+
+
+def keygen(*words: str, data: bytes) -> subprocess.CompletedProcess[bytes]:
+    # A worker of ansible-core has no terminal: a passphrase can only come from an agent.
+    environment = {**os.environ, "SSH_ASKPASS_REQUIRE": "never", "LC_ALL": "C"}
+    try:
+        return subprocess.run(
+            ["ssh-keygen", *words],
+            input=data,
+            capture_output=True,
+            check=False,
+            env=environment,
+            timeout=PATIENCE,
+            start_new_session=True,
+        )
+    except subprocess.TimeoutExpired as exc:
+        raise SignoffError(f"ssh-keygen took longer than {PATIENCE} s; was the security key touched?") from exc
+    except OSError as exc:
+        raise SignoffError(f"ssh-keygen cannot be run: {exc.strerror}") from exc
+
+
+def sign(data: bytes, namespace: str, key: str = "", public: str = "") -> str:
+    """Sign with a key file, or with the key of the agent that belongs to a public key.
+
+    :raises SignoffError: the key cannot be used
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.expanduser(key)
+        if not key:
+            path = os.path.join(directory, "key.pub")
+            with open(path, "w", encoding="utf-8") as handle:
+                handle.write(public + "\n")
+        result = keygen("-Y", "sign", "-n", namespace, "-f", path, data=data)
+    if result.returncode != 0:
+        reason = result.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no reason given"]
+        remedy = "" if key else "; add the key to the ssh-agent (ssh-add), or name its file with signoff_key"
+        raise SignoffError(f"the SSH key {key or 'of signoff_people'} does not sign: {reason[0]}{remedy}")
+    return result.stdout.decode()
+
+
+def verify(data: bytes, signature: str, signers: str, namespace: str) -> tuple[str, str]:
+    """Return who signed and the fingerprint of the key.
+
+    :raises SignoffError: nobody of the signers did
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        paths = []
+        for name, text in (("signature", signature), ("signers", signers)):
+            paths.append(os.path.join(directory, name))
+            with open(paths[-1], "w", encoding="utf-8") as handle:
+                handle.write(text)
+        found = keygen("-Y", "find-principals", "-s", paths[0], "-f", paths[1], data=b"")
+        names = found.stdout.decode(errors="replace").split("\n")[0].split(",")
+        if found.returncode != 0 or not names[0]:
+            raise SignoffError("it is signed with a key of nobody who may sign")
+        options = ("-Y", "verify", "-n", namespace, "-I", names[0], "-s", paths[0], "-f", paths[1])
+        result = keygen(*options, data=data)
+    if result.returncode != 0:
+        raise SignoffError(f"the signature does not fit what is signed, or is not for {namespace}")
+    fingerprint = re.search(r"SHA256:\S+", result.stdout.decode(errors="replace"))
+    return names[0], fingerprint[0] if fingerprint else ""
+
+
+# People
+
+
+@dataclass
+class People:
+    """Who there is, and what each may sign."""
+
+    people: Mapping[str, Any]
+    deployer: str
+    allowed_signers: str = ""
+
+    def faults(self) -> list[str]:
+        """What is wrong with signoff_people, one sentence each."""
+        faults = []
+        for name, person in self.people.items():
+            if not isinstance(person, Mapping) or set(person) - {"roles", "key"}:
+                faults.append(f"signoff_people.{name} has roles, a list, and key, a public SSH key")
+            elif not isinstance(person.get("roles", []), list):
+                faults.append(f"signoff_people.{name}.roles is a list")
+            elif person.get("key") and not re.fullmatch(r"[^\s,*?!\"#]+", str(name)):
+                faults.append(f"signoff_people: a name that has a key is one word, unlike {name}")
+            elif person.get("key") and not re.match(r"(sk-)?(ssh|ecdsa)-\S+ [A-Za-z0-9+/=]+", str(person["key"])):
+                faults.append(f"signoff_people.{name}.key is a public SSH key such as ssh-ed25519 AAAA…")
+        return faults
+
+    def key(self, name: str) -> str:
+        return str((self.people.get(name) or {}).get("key") or "")
+
+    def roles(self, name: str) -> list[str]:
+        return list((self.people.get(name) or {}).get("roles") or [])
+
+    def signers(self) -> str:
+        """The keys of all, as ssh-keygen wants to have them."""
+        lines = [f"{name} {self.key(name)}" for name in self.people if self.key(name)]
+        if self.allowed_signers:
+            try:
+                with open(os.path.expanduser(self.allowed_signers), encoding="utf-8") as handle:
+                    lines.append(handle.read())
+            except OSError as exc:
+                raise SignoffError(
+                    f"the allowed signers {self.allowed_signers} cannot be read: {exc.strerror}"
+                ) from exc
+        return "\n".join(lines) + "\n"
+
+    def refusal(self, item: Item, name: str) -> str:
+        """Why a person may not sign an item, empty when they may."""
+        who = item["who"]
+        if not name:
+            return "nobody is named"
+        if who == [ANYBODY]:
+            return ""
+        if who == [DEPLOYER]:
+            return "" if name == self.deployer else f"it is for {self.deployer}, who deploys"
+        if OTHERS in who and name == self.deployer:
+            return f"it is for somebody other than {name}, who deploys"
+        if self.people and name not in self.people:
+            return f"{name} is not in signoff_people"
+        wanted = [role for role in who if role != OTHERS]
+        if wanted and not set(wanted) & set(self.roles(name)):
+            return f"it is for {' or '.join(wanted)}, and {name} is {' and '.join(self.roles(name)) or 'neither'}"
+        return ""
+
+    def role(self, item: Item, name: str) -> str:
+        """As what a person signs."""
+        as_member = [role for role in item["who"] if role in self.roles(name)]
+        return as_member[0] if as_member else str(item["who"][0])
+
+    def nobody(self, item: Item) -> str:
+        """The role that nobody has, so that an item can never be signed."""
+        wanted = [role for role in item["who"] if role not in (ANYBODY, DEPLOYER, OTHERS)]
+        if wanted and not any(set(wanted) & set(self.roles(name)) for name in self.people):
+            return " or ".join(wanted)
+        return ""
+
+
+# What a sign-off is bound to
+
+
+@dataclass
+class Binding:
+    """What is released: a sign-off holds for this and for nothing else."""
+
+    checklist: Mapping[str, Any]
+    inventory: str = ""
+    commit: str = ""
+    artifact_sha256: str = ""
+    hosts: Sequence[str] = ()
+    release: str = ""
+
+    def data(self) -> Entry:
+        return {
+            "checklist": self.checklist["name"],
+            "checklist_version": self.checklist["version"],
+            "checklist_sha256": digest(self.checklist),
+            "inventory": self.inventory,
+            "commit": self.commit,
+            "artifact_sha256": self.artifact_sha256,
+            "hosts": list(self.hosts),
+            "release": self.release,
+        }
+
+
+def statement(data: Entry) -> bytes:
+    """What the signature in a sign-off is made of: all of it but the signature and its key."""
+    return canonical({key: value for key, value in data.items() if key not in ("signature", "key")})
+
+
+# Approvals
+
+DOCUMENT = ("checklist", "checklist_version", "checklist_sha256", "inventory", "commit", "release", "by", "items")
+APPROVED = ("status", "by", "at", "reason", "evidence")
+
+
+@dataclass
+class Approval:
+    """The word of a person on one item."""
+
+    status: str
+    by: str
+    at: str
+    reason: str
+    evidence: Any
+    source: str
+    sha256: str
+    key: str = ""
+
+
+@dataclass
+class Document:
+    """A file or variable with approvals."""
+
+    origin: str
+    data: Any
+    raw: bytes = b""
+    signature: str = ""
+    signer: str = ""
+    key: str = ""
+    fault: str = ""
+
+    @property
+    def sha256(self) -> str:
+        return digest({"approvals": self.data})
+
+    def proof(self) -> Entry:
+        """The signed file as the record keeps it, so that its signature can be verified at any time."""
+        return {
+            "file": os.path.basename(self.origin),
+            "sha256": self.sha256,
+            "signer": self.signer,
+            "key": self.key,
+            "content": self.raw.decode(errors="replace"),
+            "signature": self.signature,
+        }
+
+    def prove(self, signers: str, must: bool) -> None:
+        """Find out who signed the file."""
+        if not self.signature:
+            if must:
+                self.fault = f"{self.origin} is not signed: ssh-keygen -Y sign -n {APPROVAL} -f KEY {self.origin}"
+            return
+        try:
+            self.signer, self.key = verify(self.raw, self.signature, signers, APPROVAL)
+        except SignoffError as exc:
+            self.fault = f"{self.origin}.sig does not hold: {exc}"
+
+    def check(self, binding: Binding, stage: str, used: Mapping[str, str]) -> str:
+        """Why the whole of it does not hold for what is released, empty when it does."""
+        if self.fault:
+            return self.fault
+        if not isinstance(self.data, Mapping) or not isinstance(self.data.get("items"), Mapping):
+            return f"{self.origin} has no items"
+        unknown = sorted(set(map(str, self.data)) - set(DOCUMENT))
+        if unknown:
+            return f"{self.origin} has {', '.join(unknown)}; it may have {', '.join(DOCUMENT)}"
+        wanted = binding.data()
+        # A sign-off of what happens after the switch cannot be given before there is a release.
+        keys = ["checklist", "checklist_version", "checklist_sha256", "inventory", "commit"]
+        keys += ["release"] if stage == "post_deploy" or self.data.get("release") else []
+        for key in keys:
+            value = str(self.data.get(key) or "")
+            if not value:
+                return f"{self.origin} does not say which {key} it is for; here it is {wanted[key] or 'not known yet'}"
+            if wanted[key] and value != wanted[key]:
+                return f"{self.origin} is for {key} {value}, and here it is {wanted[key]}"
+        if self.sha256 in used:
+            return f"{self.origin} was used for release {used[self.sha256]}; approve this one anew"
+        return ""
+
+
+class Approvals:
+    """All approvals that a run was given."""
+
+    def __init__(self, documents: Sequence[Document], people: People) -> None:
+        self.documents, self.people = documents, people
+
+    def find(
+        self, item: Item, stage: str, binding: Binding, used: Mapping[str, str], now: datetime
+    ) -> tuple[Approval | None, list[str]]:
+        """The approval of an item, and why there is none where there could be one."""
+        reasons = []
+        for document in self.documents:
+            named = isinstance(document.data, Mapping) and isinstance(document.data.get("items"), Mapping)
+            if named and item["id"] not in document.data["items"]:
+                continue
+            reason = document.check(binding, stage, used)
+            if not reason:
+                try:
+                    return self._approval(document, item, now), []
+                except SignoffError as exc:
+                    reason = f"{document.origin}: {exc}"
+            reasons.append(reason)
+        return None, reasons
+
+    def _approval(self, document: Document, item: Item, now: datetime) -> Approval:
+        given = document.data["items"][item["id"]] or {}
+        if not isinstance(given, Mapping) or set(given) - set(APPROVED):
+            raise SignoffError(f"an approval has {', '.join(APPROVED)}")
+        by = str(given.get("by") or document.data.get("by") or document.signer)
+        status = str(given.get("status") or "signed")
+        if status not in ("signed", "waived", "failed"):
+            raise SignoffError(f"the status is signed, waived or failed, not {status}")
+        if status != "signed" and not given.get("reason"):
+            raise SignoffError(f"{status} needs a reason")
+        if document.signer and by != document.signer:
+            raise SignoffError(f"{document.signer} signed the file, and cannot speak for {by}")
+        if self.people.key(by) and not document.signer:
+            raise SignoffError(
+                f"{by} has a key in signoff_people and has to sign the file: "
+                f"ssh-keygen -Y sign -n {APPROVAL} -f KEY {document.origin}"
+            )
+        refusal = self.people.refusal(item, by)
+        if refusal:
+            raise SignoffError(refusal)
+        at = moment(given["at"]) if given.get("at") else now
+        if at > now + timedelta(minutes=5):
+            raise SignoffError(f"it was given at {shown(at)}, which is still to come")
+        return Approval(
+            status=status,
+            by=by,
+            at=shown(at),
+            reason=str(given.get("reason") or ""),
+            evidence=given.get("evidence"),
+            source=os.path.basename(document.origin),
+            sha256=document.sha256,
+            key=document.key,
+        )
+
+
+def snippet(binding: Binding, items: Sequence[Item], texts: Mapping[str, str], version: str, with_release: bool) -> str:
+    """A file of approvals that lacks nothing but the word of those who approve."""
+    data = binding.data()
+    if not data["commit"]:
+        data["commit"] = f"<the full commit: git rev-parse '{version or 'HEAD'}^{{commit}}'>"
+    keys = ["checklist", "checklist_version", "checklist_sha256", "inventory", "commit"]
+    keys += ["release"] if with_release else []
+    lines = ["signoff_approvals:", *[f"  {key}: {json.dumps(data[key])}" for key in keys], "  items:"]
+    for item in items:
+        lines += [f"    # {texts[item['id']]}", f'    {item["id"]}: {{status: signed, by: "<name>", evidence: ""}}']
+    return "\n".join(lines)
+
+
+# What records tell of earlier releases
+
+
+@dataclass
+class Past:
+    """The sign-offs of one record."""
+
+    path: str
+    checklist: Entry = field(default_factory=dict)
+    outcome: Entry = field(default_factory=dict)
+    phases: list[Entry] = field(default_factory=list)
+    last: dict[str, Entry] = field(default_factory=dict)
+    switched: datetime | None = None
+    approvals: set[str] = field(default_factory=set)
+
+    @property
+    def release(self) -> str:
+        return str(self.checklist.get("release") or self.outcome.get("release") or "")
+
+    def items(self, stage: str) -> list[Item]:
+        return list((self.checklist.get("content") or {}).get("stages", {}).get(stage, []))
+
+    def open(self) -> list[Item]:
+        """Items of after the switch that nobody has signed or waived."""
+        return [item for item in self.items("post_deploy") if self.last.get(item["id"], {}).get("status") not in DONE]
+
+    def until(self, item: Item) -> datetime | None:
+        if "deadline" not in item or self.switched is None:
+            return None
+        return self.switched + timedelta(seconds=seconds(item["deadline"]))
+
+    def since(self, item: Item) -> datetime | None:
+        if "earliest" not in item or self.switched is None:
+            return None
+        return self.switched + timedelta(seconds=seconds(item["earliest"]))
+
+
+def past(path: str) -> Past:
+    """What a record says about sign-offs.
+
+    :raises ValueError: the record was changed
+    """
+    found = Past(path)
+    for entry in record.read(path):
+        data = entry["data"]
+        match entry["event"]:
+            case "checklist":
+                found.checklist = data
+            case "signoff":
+                found.last[data["item"]] = data
+            case "approvals":
+                found.approvals.add(data["sha256"])
+            case "outcome":
+                found.outcome = data
+            case "phase":
+                found.phases.append(data)
+                if data["phase"] == "switch" and data.get("changed"):
+                    found.switched = moment(entry["time"])
+    return found
+
+
+def earlier(directory: str, but: str = "") -> list[Past]:
+    """The newest records of an inventory that are whole, without the one that is being written."""
+    names = sorted((name for name in os.listdir(directory) if name.endswith(".jsonl")), reverse=True)
+    found = []
+    for name in names[:LOOK_BACK]:
+        path = os.path.join(directory, name)
+        # Most records are of releases without sign-offs, and need not be taken apart.
+        try:
+            with open(path, encoding="utf-8") as handle:
+                wanted = path != but and '"event":"checklist"' in handle.read()
+            if wanted:
+                found.append(past(path))
+        except (OSError, ValueError, KeyError, SignoffError):
+            continue  # verify_record.yml tells what is wrong with it; it must not stop a release
+    return found
+
+
+def overdue(records: Sequence[Past], now: datetime) -> list[str]:
+    """What earlier releases still owe, a sentence for each of them."""
+    told = []
+    for old in records:
+        late = [item["id"] for item in old.open() if item["required"] and (old.until(item) or now) < now]
+        if late and old.outcome.get("outcome") == "success":
+            told.append(
+                f"Release {old.release} has overdue sign-offs: {', '.join(late)}. "
+                f"Give them with: ansible-playbook signoff.yml -e release={old.release}"
+            )
+    return told
+
+
+def used_approvals(records: Sequence[Past], hosts: Sequence[str]) -> dict[str, str]:
+    """Approvals with which a release succeeded on the same hosts, by their sha256."""
+    return {
+        data["approval"]["sha256"]: old.release
+        for old in records
+        if old.outcome.get("outcome") == "success"
+        for data in old.last.values()
+        if data.get("approval") and set(data["hosts"]) == set(hosts)
+    }
