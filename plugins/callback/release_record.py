@@ -160,6 +160,7 @@ ON_CONTROLLER = {
     "pause",
     "set_fact",
     "set_stats",
+    "signoff",
     "validate_argument_spec",
 }
 

@@ -13,7 +13,9 @@ description:
     the module where no other host has to be waited for and no hook stands between them.
 options:
   _input:
-    description: The phases that are needed, in the order of a release, and V(failed) or V(succeeded) for those hooks.
+    description: >-
+      The phases that are needed, in the order of a release, V(failed) or V(succeeded) for those hooks, and
+      V(signoff <stage>) or V(checks <stage>) for the sign-offs of a stage of the checklist and what they need.
     type: list
     elements: string
     required: true
@@ -140,6 +142,10 @@ def runs(
         if phase in ("failed", "succeeded"):
             found.append({"hook": phase})
             continue
+        kind, dummy, stage = phase.partition(" ")
+        if stage:
+            found.append({"signoffs": kind, "stage": stage})
+            continue
         names = [phase]
         if phase == "migrate" and set(at.get("probe", [])) & set(where[phase]) and "maintenance" not in phases:
             names.append("probe")
@@ -172,6 +178,13 @@ def module_run(phases: Sequence[str], run: Step, hosts: Sequence[str]) -> list[S
     ]
 
 
+def signoff_step(kind: str, key: str, hosts: Sequence[str]) -> Step:
+    """Get the sign-offs of a stage, or look at what its checks need."""
+    stage, dummy, at = key.partition(" ")
+    file = "signoff_checks" if kind == "checks" else "signoff_plan" if stage == "plan" else "signoff_stage"
+    return {"file": file, "label": f"{kind} {key}", "key": key, "stage": stage, "at": at, "hosts": list(hosts)}
+
+
 def release_steps(
     phases: Sequence[str],
     hosts: Sequence[str],
@@ -191,6 +204,9 @@ def release_steps(
     for run in planned:
         if "hook" in run:
             steps += hook_steps(run["hook"], wanted, hosts, known)
+            continue
+        if "signoffs" in run:
+            steps.append(signoff_step(run["signoffs"], run["stage"], hosts))
             continue
         if "drain" in run:
             label = f"{run['drain']} {', '.join(run['hosts'])}"

@@ -185,3 +185,31 @@ def test_good_hooks_have_no_fault():
 def test_localhost_of_the_play_is_a_host_like_others():
     (step,) = release_steps(["build"], ["localhost"], at={"build": ["localhost"]})
     assert (step["file"], step["hosts"]) == ("build", ["localhost"])
+
+
+def test_sign_offs_stand_between_the_phases_and_share_no_run_with_them():
+    signed = ["checks during after_verify", "signoff during after_verify"]
+    assert told(["switch", "restart", "verify", *signed, "up"]) == ["switch", "restart, verify", *signed, "up"]
+    assert told(["probe", "signoff during before_switch", "switch"], ["app1"]) == [
+        "probe",
+        "signoff during before_switch",
+        "switch",
+    ]
+
+
+def test_hooks_before_a_phase_follow_the_sign_offs_before_it():
+    hooks = {"before_switch": [{"command": ["true"]}]}
+    assert told(["migrate", "signoff during before_switch", "switch"], hooks=hooks)[1:] == [
+        "signoff during before_switch",
+        "before_switch: true",
+        "switch",
+    ]
+
+
+def test_step_of_a_sign_off_says_stage_and_moment():
+    plan, looks, signs = release_steps(["signoff plan", "checks during before_switch", "signoff pre_deploy"], HOSTS)
+    assert (plan["file"], looks["file"], signs["file"]) == ("signoff_plan", "signoff_checks", "signoff_stage")
+    assert [(step["stage"], step["at"], step["key"]) for step in (looks, signs)] == [
+        ("during", "before_switch", "during before_switch"),
+        ("pre_deploy", "", "pre_deploy"),
+    ]
