@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import getpass
-import importlib
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +17,7 @@ from ansible.errors import AnsibleActionFail, AnsibleError, AnsiblePromptInterru
 from ansible.plugins.action import ActionBase
 from ansible.template import trust_as_template
 from ansible.utils.display import Display
-from ansible_collections.slipway.laravel.plugins.plugin_utils import record
+from ansible_collections.slipway.laravel.plugins.plugin_utils import checks, record
 from ansible_collections.slipway.laravel.plugins.plugin_utils.checklist import (
     MOMENTS,
     STAGES,
@@ -48,12 +47,6 @@ from ansible_collections.slipway.laravel.plugins.plugin_utils.sitting import (
     supply,
     unsignable,
 )
-
-checks: Any
-try:
-    checks = importlib.import_module("ansible_collections.slipway.laravel.plugins.plugin_utils.checks")
-except ImportError:
-    checks = None
 
 display = Display()
 
@@ -219,8 +212,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
     # Checks
 
     def check_faults(self, checklist: Mapping[str, Any]) -> list[str]:
-        if checks is None:
-            return []
         faults = []
         for items in checklist["stages"].values():
             for item in items:
@@ -244,7 +235,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         """What the module release_checks is to look at on each host, in its one run for a stage."""
         found: dict[str, list[dict[str, Any]]] = {}
         for item in items:
-            if checks is not None and item.get("check"):
+            if item.get("check"):
                 name, parameters = self.check_of(item)
                 for host in self.concerned(item) if checks.needs(name) == "host" else []:
                     found.setdefault(host, []).append({**checks.request(name, parameters), "id": item["id"]})
@@ -252,8 +243,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
 
     def evaluate(self, item: Item) -> Mapping[str, Any]:
         name, parameters = self.check_of(item)
-        if checks is None:
-            return {"ok": False, "evidence": {}, "message": f"there is no check {name}"}
         hosts = self.concerned(item)
         if not hosts:
             return {"ok": None, "evidence": {}, "message": f"no host of this release is in {item['hosts']}"}
