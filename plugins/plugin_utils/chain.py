@@ -157,7 +157,7 @@ def parse(line: bytes) -> dict[str, Any] | None:
     try:
         entry = json.loads(line)
         fits = isinstance(entry, dict) and entry["hash"] == entry_hash(entry) and line_of(entry) == line
-        return entry if fits and type(entry["seq"]) is int else None
+        return entry if fits and isinstance(entry["seq"], int) else None
     except (ValueError, KeyError, RecursionError):
         return None
 

@@ -210,7 +210,7 @@ def _verify_ledger(result: Verification, directory: str, ledger_head: str) -> En
     entries = _valid_entries(content)
     for line, entry in entries:
         data = entry["data"]
-        if not all(type(data.get(name)) is kind for name, kind in DESCRIPTION.items()):
+        if not all(isinstance(data.get(name), kind) for name, kind in DESCRIPTION.items()):
             result.fault(path, "is no entry of a ledger", line)
             continue
         if data["inventory"] != os.path.basename(directory):
