@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,38 @@ except urllib.error.HTTPError as error:
 headers = {name.lower(): value for name, value in answer.headers.items()}
 print(json.dumps([answer.status, headers, answer.read().decode(errors="replace")]))
 """
+
+# Asks for pages until it is told to end, each over a new connection, and writes down which release answered how often
+# and what failed. The pace leaves the host time for the release.
+LOAD = """
+import collections, json, signal, sys, threading, urllib.error, urllib.request
+name, urls, target = json.loads(sys.argv[1])
+end, seen = threading.Event(), {"served": collections.Counter(), "failed": collections.Counter()}
+def ask(url):
+    while not end.wait(0.1):
+        try:
+            with urllib.request.urlopen(urllib.request.Request(url, headers={"Host": name}), timeout=60) as answer:
+                answer.read()
+                seen["served"][answer.headers["X-App-Release"]] += 1
+        except urllib.error.HTTPError as error:
+            seen["failed"]["%s answered %d" % (url, error.code)] += 1
+        except Exception as error:
+            seen["failed"]["%s: %r" % (url, error)] += 1
+signal.signal(signal.SIGTERM, lambda *_: end.set())
+threads = [threading.Thread(target=ask, args=(url,)) for url in urls]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+with open(target, "w") as stream:
+    json.dump(seen, stream)
+"""
+
+
+@dataclasses.dataclass
+class Seen:
+    """What became of the requests that came in while something else happened."""
+
+    served: dict[str, int] = dataclasses.field(default_factory=dict)
+    failed: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass
@@ -248,3 +282,26 @@ def http(host: Host) -> Callable[..., Answer]:
         return Answer(*json.loads(done.stdout))
 
     return request
+
+
+@pytest.fixture
+def load(host: Host) -> Callable[..., contextlib.AbstractContextManager[Seen]]:
+    """Requests to the host's own web server for as long as the block takes, under the name of a site."""
+
+    @contextlib.contextmanager
+    def requests(name: str, *urls: str) -> Iterator[Seen]:
+        seen, target = Seen(), "/run/slipway-load.json"
+        what = json.dumps([name, urls, target])
+        host.check_output("systemd-run --quiet --collect --unit slipway-load python3 -c %s %s", LOAD, what)
+        try:
+            time.sleep(1)
+            yield seen
+            time.sleep(1)
+        finally:
+            # Returns when the last answer has been counted.
+            host.check_output("systemctl stop slipway-load")
+        counted = json.loads(host.file(target).content_string)
+        seen.served, seen.failed = counted["served"], counted["failed"]
+        print(f"requests: {counted}")
+
+    return requests

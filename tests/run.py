@@ -32,7 +32,14 @@ FRAMEWORKS = ["debian12", "debian13", "sid"]
 # has several hosts or takes longest (seven hosts, an attacker, npm, MySQL from sid) runs when it is named, and so
 # does a scenario on all of its hosts.
 USUAL = ["debian13"]
-IN_ALL: dict[str, list[str]] = {"default": ["debian12"], "fleet": [], "base_firewall": [], "node": [], "mysql_sid": []}
+IN_ALL: dict[str, list[str]] = {
+    "default": ["debian12"],
+    "fleet": [],
+    "base_firewall": [],
+    "node": [],
+    "mysql_sid": [],
+    "release_node": [],
+}
 DOCKER_LAYERS = ["application", "molecule", "demo"]
 COLOUR = r"\x1b\[[0-9;]*m"
 IN_CI = os.environ.get("CI") == "true"

@@ -53,6 +53,17 @@ def test_only_index_php_runs(role):
     assert "return 404;" in block(text, r"location ~ /\.(?!well-known(?:/|$))")
 
 
+def test_servers_of_this_host_are_never_left_out(role):
+    servers = [{"address": address} for address in ("127.0.0.1:3000", "unix:/run/a", "10.0.0.5:3000")]
+    pools = [
+        {"name": "a", "servers": servers},
+        {"name": "b", "keepalive": 0, "servers": [{**servers[0], "max_fails": 1}]},
+    ]
+    text = role("nginx", nginx_upstreams=pools).render("etc/nginx/conf.d/slipway-upstreams.conf.j2")
+    assert re.findall(r"max_fails=(\d)", text) == ["0", "0", "3", "1"]
+    assert re.findall("keepalive .*", text) == ["keepalive 32;"]
+
+
 def test_no_location_has_a_header_of_its_own(role):
     """One would be enough for nginx to forget all the headers of the server."""
     inside = re.findall(r"^ +location [^{]*\{[^}]*\}", secure(role), re.MULTILINE)

@@ -182,6 +182,9 @@ def test_release_restarts_what_holds_code(role):
     wanted = {"queue-default": "start", "queue-media": "restart", "horizon": "start", "reverb": "start"}
     assert commands == [["/usr/bin/supervisorctl", verb, f"shop-{name}:*"] for name, verb in wanted.items()]
     assert int(release.value("__release_processes")) == 4
+    # The same inventory, for its application of Node.
+    node = role("release", release_kind="node", laravel_queue_workers=workers, group_names=groups)
+    assert int(node.value("__release_processes")) == 0
 
 
 def test_cron_waits_for_the_first_release(shop):

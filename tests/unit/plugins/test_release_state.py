@@ -269,6 +269,15 @@ def test_node_release_answers_before_it_is_live(site):
     assert not [path for path in os.listdir("/proc") if path.isdigit() and runs_in(path, site.path("r3"))]
 
 
+def test_node_release_has_its_keys_from_its_unit_unless_env_is_shared(site):
+    (site.root / "shared/.env").write_text("HOST=here\n")
+    site.lock()
+    args = {**NODE, "requires": {"env_keys": ["GREETING", "HOST"]}, **node_artifact(site)}
+    shared = site.run("stage", **{**args, "shared_files": [".env"]})
+    assert "shared/.env has no GREETING, which" in shared[1]["msg"]
+    assert site.run("stage", **args)[0] == 0
+
+
 def runs_in(pid, directory):
     try:
         return os.readlink(f"/proc/{pid}/cwd") == str(directory)
