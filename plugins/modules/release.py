@@ -33,6 +33,7 @@ description:
     next change.
   - C(preflight) removes what a killed run has left, unless O(resume) is true. Nothing that was ever live, and nothing
     that a process runs, is removed. It takes over a maintenance that a killed run has left, so that this run ends it.
+  - A C(finish) that follows C(verify) in the same run does not fail but warns, since the release is live and well.
   - A phase can be repeated. A release that was staged to the end is recognised and only asked again.
 author:
   - The slipway.laravel authors (@slipway)
@@ -667,7 +668,11 @@ def main() -> None:
             evidence = work.run(phase)
         except PhaseError as exc:
             seconds = round(time.monotonic() - started, 3)
+            proven = any(entry["phase"] == "verify" for entry in done)
             done.append({"phase": phase, "seconds": seconds, "changed": False, **exc.evidence, "error": str(exc)})
+            if phase == "finish" and proven:
+                module.warn(f"finish: {exc}")
+                break
             module.fail_json(
                 msg=f"{phase}: {exc}",
                 failed_phase=phase,
