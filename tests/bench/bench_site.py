@@ -52,7 +52,8 @@ def stamp() -> str:
         for path in sorted(start.rglob("*")) if start.is_dir() else [start]:
             made = path.is_file() and path.suffix != ".md" and "__pycache__" not in path.parts
             # The release is what is measured; of its role only the layout makes the hosts.
-            if made and ("release" not in path.parts or path.name == "layout.yml"):
+            ours = not any(part.startswith("release") for part in path.relative_to(ROOT).parts)
+            if made and (ours or path.name == "layout.yml"):
                 total.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
     for host in (FIRST, DATABASE):
         total.update(hosts.inspect(host.container)["Id"].encode())
