@@ -11,8 +11,8 @@ reuse     release.yml where vendor/ and the front end did not change, so that it
           a front end
 
 in turn within each round, so that all of them meet the same machine. Figures are medians of the rounds; a multiple is
-taken within a round. Each run connects anew. Runs before the first round warm up; they count module runs, which costs
-a little.
+taken within a round. Each run connects anew. What runs before the first round warms up, and counts module runs, which
+costs a little.
 
 Sizes of the application: small has no front end to build; large has a real one, whose 6000 modules (generated, but
 bundled by Vite in earnest) and packages keep a processor busy for 20 s or so; waiting stands in for a build as long as
@@ -131,10 +131,10 @@ class Bench:
         return used.ru_utime + used.ru_stime
 
     def warm_up(self) -> dict[str, collections.Counter[str]]:
-        """Release once each way; count the module runs of the release by host."""
+        """Release once each way, or fill the store of what a build may use again; count module runs by host."""
         counted: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
         counts = self.work / "counts"
-        for way in self.ways:
+        for way in self.ways if self.size == "small" else ["reuse"]:
             counts.write_text("")
             self.environment = {
                 "ANSIBLE_CALLBACK_PLUGINS": str(site.HERE / "callback_plugins"),
@@ -142,7 +142,7 @@ class Bench:
                 "SLIPWAY_BENCH_FILE": str(counts),
             }
             self.run(way)
-            if way == "release":
+            if way in ("release", "reuse"):
                 for host, name in (line.split() for line in counts.read_text().splitlines()):
                     counted[host][re.sub(r"^(ansible\.(builtin|legacy)|slipway\.laravel)\.", "", name)] += 1
         self.environment = {}
