@@ -54,9 +54,10 @@ application: setup ## The sample application on Laravel 8, 10 and 13, in Docker
 molecule: setup ## Every Molecule scenario; S=nginx runs one, D=debian12 on one distribution
 	@tests/run.py molecule --scenario "$(S)" --distro "$(D)"
 
-.PHONY: bench
-bench: setup ## On the demo's hosts: price of release and site, and requests per second against the stock configuration
-	@tests/bench/release.py
+.PHONY: bench bench-web
+bench: setup ## A release beside the bare script of the same steps, and where its time goes; S=small N=4 takes one size, hosts
+	@tests/bench/release.py $(if $(S),--size $(S)) $(if $(N),--hosts $(N))
+bench-web: setup ## On the demo's host: requests per second against the stock configuration
 	@tests/bench/web.py
 
 .PHONY: faults faults-short endurance

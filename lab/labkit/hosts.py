@@ -45,6 +45,8 @@ class Host:
     name: str
     image: str
     http: bool = False
+    # What it is started from, when that is not the image itself but a copy of a host that was made from it.
+    tag: str = ""
 
     @property
     def container(self) -> str:
@@ -171,7 +173,7 @@ def mismatch(host: Host, state: dict[str, Any]) -> str:
 
 
 def start(host: Host) -> None:
-    tag = images.image_tag(host.image)
+    tag = host.tag or images.image_tag(host.image)
     say(f"Starting {host.name} ({tag}) ...")
     ports = ["--publish", "127.0.0.1::22"]
     if host.http:

@@ -77,7 +77,7 @@ OWN_FILE = ("preflight", "build", "stage", "snapshot", "migrate", "restore", "fi
 
 # Pairs that need not wait for other hosts. On a single host there is nobody to wait for.
 SHARED = {("snapshot", "migrate"), ("restart", "verify"), ("verify", "up")}
-ALONE = {("probe", "switch"), ("switch", "restart")}
+ALONE = {("probe", "switch"), ("switch", "restart"), ("verify", "finish"), ("up", "finish")}
 
 
 def is_controller(chosen: Sequence[str], hosts: Sequence[str]) -> bool:
@@ -165,7 +165,9 @@ def module_run(phases: Sequence[str], run: Step, hosts: Sequence[str]) -> list[S
     """A run of the module as a step, none without a phase."""
     if not phases:
         return []
-    file = next((name for name in reversed(phases) if name in OWN_FILE), "phase")
+    # In a run with others it has no file of its own.
+    owners = [name for name in reversed(phases) if name in OWN_FILE and (name != "finish" or len(phases) == 1)]
+    file = next(iter(owners), "phase")
     on_controller = is_controller(run["hosts"], hosts)
     return [
         {

@@ -23,7 +23,6 @@ import zlib
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from ansible.module_utils.urls import open_url
 from ansible_collections.slipway.laravel.plugins.module_utils._layout import MANIFEST
 
 if TYPE_CHECKING:
@@ -110,6 +109,9 @@ def download(address: str, path: str, sha256: str) -> None:
 
 def _stream(address: str, path: str) -> str:
     """Write what an address gives to a file and return its sha256."""
+    # Most artifacts come otherwise, and to load it takes as long as half of all the rest.
+    from ansible.module_utils.urls import open_url  # noqa: PLC0415
+
     parts = urlsplit(address)
     userinfo, dummy, server = parts.netloc.rpartition("@")
     headers = {}

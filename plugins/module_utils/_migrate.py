@@ -12,8 +12,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.slipway.laravel.plugins.module_utils import _sql
 from ansible_collections.slipway.laravel.plugins.module_utils._artisan import ArtisanError
+from ansible_collections.slipway.laravel.plugins.module_utils._errors import MigrationError
 from ansible_collections.slipway.laravel.plugins.module_utils._migrate_php import MIGRATIONS_PHP
 
 if TYPE_CHECKING:
@@ -29,14 +29,6 @@ _VALUE = re.compile(
     r"|(?P<key>Key \([^)]*\)=)\(.*?\)(?= )"
     r"|(?P<row>row contains )\(.*\)"
 )
-
-
-class MigrationError(Exception):
-    """Migrating failed; ``evidence`` says what was applied."""
-
-    def __init__(self, message: str, evidence: dict[str, Any]) -> None:
-        super().__init__(message)
-        self.evidence = evidence
 
 
 def without_values(text: str) -> str:
@@ -56,6 +48,40 @@ def without_values(text: str) -> str:
 def dialect_of(driver: str) -> str:
     """Return the dialect of SQL that a driver of Laravel speaks."""
     return {"mariadb": "mysql", "pgsql": "pgsql", "sqlite": "sqlite"}.get(driver, "mysql")
+
+
+def _judged(
+    answer: dict[str, Any], skipped: list[str]
+) -> tuple[dict[str, list[str]], dict[str, list[str]], list[dict[str, Any]]]:
+    """Return the SQL of what is pending, by migration and as it may be shown, the same in full, and its risks."""
+    # Most releases have nothing pending.
+    from ansible_collections.slipway.laravel.plugins.module_utils import _sql  # noqa: PLC0415
+
+    classifiers = {
+        name: _sql.Classifier(dialect_of(known["driver"]), known["tables"], known["existing"], known["schemas"])
+        for name, known in answer["connections"].items()
+    }
+    sql: dict[str, list[str]] = {}
+    full: dict[str, list[str]] = {}
+    risks: list[dict[str, Any]] = []
+    earlier = False
+    for entry in answer["migrations"]:
+        name = entry["migration"]
+        if name in skipped:
+            continue
+        sql[name], full[name] = [], []
+        for connection, query in entry["statements"]:
+            # PHP may have ended before it said anything of the tables.
+            classifier = classifiers.setdefault(connection, _sql.Classifier(dialect_of(answer["driver"]), {}))
+            for risk in classifier.classify(query):
+                risk["migration"] = name
+                risks.append(risk)
+            for statement in _sql.split(query, classifier.dialect):
+                _append(full[name], _sql.masked(statement))
+                _append(sql[name], _sql.shown(statement))
+        risks += [{"migration": name, **_unknown(reason)} for reason in _doubts(entry, earlier)]
+        earlier = earlier or bool(entry["statements"])
+    return sql, full, risks
 
 
 class Migrations:
@@ -86,30 +112,7 @@ class Migrations:
         """
         answer = self._ask("plan")
         skipped = [entry["migration"] for entry in answer["migrations"] if entry.get("skipped")]
-        classifiers = {
-            name: _sql.Classifier(dialect_of(known["driver"]), known["tables"], known["existing"], known["schemas"])
-            for name, known in answer["connections"].items()
-        }
-        sql: dict[str, list[str]] = {}
-        full: dict[str, list[str]] = {}
-        risks: list[dict[str, Any]] = []
-        earlier = False
-        for entry in answer["migrations"]:
-            name = entry["migration"]
-            if name in skipped:
-                continue
-            sql[name], full[name] = [], []
-            for connection, query in entry["statements"]:
-                # PHP may have ended before it said anything of the tables.
-                classifier = classifiers.setdefault(connection, _sql.Classifier(dialect_of(answer["driver"]), {}))
-                for risk in classifier.classify(query):
-                    risk["migration"] = name
-                    risks.append(risk)
-                for statement in _sql.split(query, classifier.dialect):
-                    _append(full[name], _sql.masked(statement))
-                    _append(sql[name], _sql.shown(statement))
-            risks += [{"migration": name, **_unknown(reason)} for reason in _doubts(entry, earlier)]
-            earlier = earlier or bool(entry["statements"])
+        sql, full, risks = _judged(answer, skipped) if answer["migrations"] else ({}, {}, [])
         planned = {entry["migration"] for entry in answer["migrations"]}
         # PHP ended within one of them: nothing is known of those that follow.
         for name in answer["pending"]:

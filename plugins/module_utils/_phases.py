@@ -23,12 +23,11 @@ from ansible_collections.slipway.laravel.plugins.module_utils import (
     _artifact,
     _endpoint,
     _fastcgi,
-    _preflight,
     _probe,
     _processes,
-    _start,
 )
 from ansible_collections.slipway.laravel.plugins.module_utils._artisan import Artisan, ArtisanError, fingerprint
+from ansible_collections.slipway.laravel.plugins.module_utils._errors import MigrationError, SnapshotError
 from ansible_collections.slipway.laravel.plugins.module_utils._layout import (
     MANIFEST,
     Heartbeat,
@@ -37,12 +36,9 @@ from ansible_collections.slipway.laravel.plugins.module_utils._layout import (
     utc_now,
     write_atomic,
 )
-from ansible_collections.slipway.laravel.plugins.module_utils._migrate import MigrationError
 from ansible_collections.slipway.laravel.plugins.module_utils._phase import PhaseError
 from ansible_collections.slipway.laravel.plugins.module_utils._phases_database import DatabasePhases
 from ansible_collections.slipway.laravel.plugins.module_utils._phases_maintenance import MaintenancePhases
-from ansible_collections.slipway.laravel.plugins.module_utils._requirements import requirement_problems
-from ansible_collections.slipway.laravel.plugins.module_utils._snapshot import SnapshotError
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -135,6 +131,8 @@ class Phases(DatabasePhases, MaintenancePhases):
 
     def preflight(self) -> dict[str, Any]:
         """Look for everything that would stop this release, name it all at once, and take the lock."""
+        from ansible_collections.slipway.laravel.plugins.module_utils import _preflight  # noqa: PLC0415
+
         clock, reference = time.time(), self.params["expect"]["now"]
         problems = _preflight.problems(self.module, self.layout, self.environment)
         holder = self.layout.lock_holder() if problems else None
@@ -219,6 +217,10 @@ class Phases(DatabasePhases, MaintenancePhases):
 
     def stage(self) -> dict[str, Any]:
         """Unpack the artifact, link what is shared, build the caches in the final path, and probe the result."""
+        from ansible_collections.slipway.laravel.plugins.module_utils._requirements import (  # noqa: PLC0415
+            requirement_problems,
+        )
+
         missing = requirement_problems(self.module, self.layout, self.environment, self.params["requires"])
         self._stop_at(f"for {self.release}", missing)
         if self.module.check_mode:
@@ -405,6 +407,8 @@ class Phases(DatabasePhases, MaintenancePhases):
         argv = [str(word) for word in self.params["probe_command"]]
         if not argv:
             return "not asked: no probe_command is given"
+        from ansible_collections.slipway.laravel.plugins.module_utils import _start  # noqa: PLC0415
+
         problem = _start.start_problem(argv, path, self.environment, uri, self.host, self.params["timeout"])
         if problem:
             raise PhaseError(problem)

@@ -12,27 +12,27 @@ import glob
 import json
 import os
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.slipway.laravel.plugins.module_utils import _processes
+from ansible_collections.slipway.laravel.plugins.module_utils._errors import MigrationError, NoDumperError
 from ansible_collections.slipway.laravel.plugins.module_utils._layout import MANIFEST, write_atomic
-from ansible_collections.slipway.laravel.plugins.module_utils._migrate import MigrationError, Migrations
 from ansible_collections.slipway.laravel.plugins.module_utils._phase import PhaseBase
-from ansible_collections.slipway.laravel.plugins.module_utils._snapshot import (
-    Database,
-    NoDumperError,
-    Snapshots,
-    database_of,
-)
+
+if TYPE_CHECKING:
+    from ansible_collections.slipway.laravel.plugins.module_utils._migrate import Migrations
+    from ansible_collections.slipway.laravel.plugins.module_utils._snapshot import Database, Snapshots
 
 # Plans are small, and only of use beside the records of their releases.
 _PLANS_KEPT = 10
 
 
 class DatabasePhases(PhaseBase):
-    """The part of Phases that works on the database."""
+    """The part of Phases that works on the database; most runs of the module do not."""
 
     def _migrations(self) -> Migrations:
+        from ansible_collections.slipway.laravel.plugins.module_utils._migrate import Migrations  # noqa: PLC0415
+
         return Migrations(self._artisan(self.path))
 
     def _plan_file(self) -> str:
@@ -59,9 +59,13 @@ class DatabasePhases(PhaseBase):
     # snapshot and restore
 
     def _snapshots(self) -> Snapshots:
+        from ansible_collections.slipway.laravel.plugins.module_utils._snapshot import Snapshots  # noqa: PLC0415
+
         return Snapshots(os.path.join(self.layout.private_dir, "snapshots"), self.environment)
 
     def _database(self) -> Database:
+        from ansible_collections.slipway.laravel.plugins.module_utils._snapshot import database_of  # noqa: PLC0415
+
         return database_of(os.path.join(self.layout.shared_dir, ".env"), self.environment)
 
     def snapshot(self) -> dict[str, Any]:

@@ -25,12 +25,6 @@ if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
     from ansible_collections.slipway.laravel.plugins.module_utils._layout import Layout
 
-# What it looks at, for the option that leaves something out.
-CHECKS = (
-    *("cache", "certificate", "clock", "database", "directories", "environment", "failed_jobs", "mail", "names"),
-    *("programs", "queue", "redis", "rights", "services", "space"),
-)
-
 # Seconds for what waits for the network, and for what runs a program, which on a busy host takes its time.
 _NETWORK, _PROGRAM = 5, 30
 

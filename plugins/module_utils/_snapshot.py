@@ -28,6 +28,7 @@ import zlib
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 from ansible_collections.slipway.laravel.plugins.module_utils import _probe
+from ansible_collections.slipway.laravel.plugins.module_utils._errors import NoDumperError, SnapshotError
 from ansible_collections.slipway.laravel.plugins.module_utils._layout import read_json, write_atomic
 
 if TYPE_CHECKING:
@@ -72,14 +73,6 @@ begin
   loop execute format('drop type if exists public.%I cascade', thing.typname); end loop;
 end $slipway$;
 """
-
-
-class SnapshotError(Exception):
-    """A snapshot could not be taken or restored; the message says what the database is like now."""
-
-
-class NoDumperError(SnapshotError):
-    """This host has no program that dumps the database."""
 
 
 class Database(NamedTuple):

@@ -181,7 +181,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slipway.laravel.plugins.module_utils._artisan import Artisan, take_environment
-from ansible_collections.slipway.laravel.plugins.module_utils._migrate import MigrationError, Migrations
+from ansible_collections.slipway.laravel.plugins.module_utils._errors import MigrationError
+from ansible_collections.slipway.laravel.plugins.module_utils._migrate import Migrations
 
 
 def refusal(plan: dict[str, Any]) -> str:

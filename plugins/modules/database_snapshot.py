@@ -152,9 +152,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slipway.laravel.plugins.module_utils._artisan import take_environment
+from ansible_collections.slipway.laravel.plugins.module_utils._errors import SnapshotError
 from ansible_collections.slipway.laravel.plugins.module_utils._layout import LayoutError
 from ansible_collections.slipway.laravel.plugins.module_utils._snapshot import (
-    SnapshotError,
     Snapshots,
     database_of,
 )

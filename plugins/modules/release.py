@@ -33,6 +33,7 @@ description:
     next change.
   - C(preflight) removes what a killed run has left, unless O(resume) is true. Nothing that was ever live, and nothing
     that a process runs, is removed. It takes over a maintenance that a killed run has left, so that this run ends it.
+  - A C(finish) that follows C(verify) in the same run does not fail but warns, since the release is live and well.
   - A phase can be repeated. A release that was staged to the end is recognised and only asked again.
 author:
   - The slipway.laravel authors (@slipway)
@@ -542,12 +543,16 @@ from ansible_collections.slipway.laravel.plugins.module_utils._dotenv import par
 from ansible_collections.slipway.laravel.plugins.module_utils._masking import Masker, secrets_of
 from ansible_collections.slipway.laravel.plugins.module_utils._phase import PhaseError
 from ansible_collections.slipway.laravel.plugins.module_utils._phases import Phases
-from ansible_collections.slipway.laravel.plugins.module_utils._preflight import CHECKS
 
 PHASES = [
     *("preflight", "stage", "plan", "down", "snapshot", "migrate", "restore", "probe", "switch", "restart", "verify"),
     *("up", "revert", "finish"),
 ]
+# What preflight looks at, for the option that leaves something out.
+CHECKS = (
+    *("cache", "certificate", "clock", "database", "directories", "environment", "failed_jobs", "mail", "names"),
+    *("programs", "queue", "redis", "rights", "services", "space"),
+)
 
 
 def argument_spec() -> dict[str, dict[str, Any]]:
@@ -676,8 +681,12 @@ def main() -> None:
         except PhaseError as exc:
             seconds = round(time.monotonic() - started, 3)
             masker = masker_of(work.layout.shared_dir)
+            proven = any(entry["phase"] == "verify" for entry in done)
             failed = {"phase": phase, "seconds": seconds, "changed": False, **exc.evidence, "error": str(exc)}
             done.append(masker.data(failed))
+            if phase == "finish" and proven:
+                module.warn(masker.text(f"finish: {exc}"))
+                break
             module.fail_json(
                 msg=masker.text(f"{phase}: {exc}"),
                 failed_phase=phase,

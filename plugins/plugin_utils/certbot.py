@@ -5,16 +5,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import ipaddress
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-# ansible-core needs it on every controller; only its own sanity tests do without.
-with contextlib.suppress(ImportError):
+if TYPE_CHECKING:
     from cryptography import x509
-    from cryptography.hazmat.primitives import serialization
 
 DIRECTORIES = {
     "production": "https://acme-v02.api.letsencrypt.org/directory",
@@ -47,6 +44,11 @@ def completed(item: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str,
 
 def own(item: Mapping[str, Any]) -> x509.Certificate:
     """The certificate of an element that brings its own; ValueError says in words what is wrong with it."""
+    # ansible-core needs it on every controller. It takes longer to load than all filters of this collection, and who
+    # asks for one of them by its name loads those that stand before it.
+    from cryptography import x509  # noqa: PLC0415
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
+
     pem, key_pem = str(item.get("certificate") or ""), str(item.get("private_key") or "")
     if not pem or not key_pem:
         raise ValueError("has the source own, which needs certificate and private_key, the contents of two PEM files")
@@ -81,6 +83,8 @@ def expiry(certificate: x509.Certificate) -> datetime.datetime:
 
 
 def names(certificate: x509.Certificate) -> list[str]:
+    from cryptography import x509  # noqa: PLC0415
+
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:

@@ -29,6 +29,12 @@ def test_a_single_host_waits_for_nobody():
     assert told(LIVE, ["app1"]) == ["switch, restart, verify"]
 
 
+def test_a_single_host_tidies_up_at_once():
+    (step,) = release_steps([*LIVE, "finish"], ["app1"])
+    assert (step["phases"], step["file"]) == ([*LIVE, "finish"], "phase")
+    assert [step["file"] for step in release_steps([*LIVE, "finish"], HOSTS)] == ["phase", "phase", "finish"]
+
+
 def test_database_work_is_one_run_on_one_host():
     assert told(["snapshot", "migrate", *LIVE], at=MIGRATED)[0] == "snapshot, migrate @ app1"
 

@@ -12,7 +12,7 @@ import threading
 import time
 
 import pytest
-from ansible_collections.slipway.laravel.plugins.module_utils import _artifact, _phases
+from ansible_collections.slipway.laravel.plugins.module_utils import _artifact, _layout, _phases
 
 ALL = ["stage", "probe", "switch", "restart", "verify", "finish"]
 
@@ -782,6 +782,17 @@ def test_finish_only_warns_about_what_cannot_be_removed(many, monkeypatch):
     warnings = json.dumps(result.get("warnings")) + " ".join(many.stderr().split())
     assert "r1 could not be removed" in warnings
     assert not many.locked()
+
+
+def test_finish_after_the_proof_fails_nothing(many, monkeypatch):
+    def prunable(*_args):
+        raise OSError(5, "Input/output error", "releases")
+
+    monkeypatch.setattr(_layout.Layout, "prunable", prunable)
+    assert many.run("finish", release="r6")[0] == 1
+    code, result = many.run("verify", "finish", release="r6")
+    assert (code, result["phases"][1]["error"]) == (0, "Input/output error: releases")
+    assert "finish: Input/output error" in json.dumps(result.get("warnings")) + many.stderr()
 
 
 # All together
