@@ -292,12 +292,12 @@ def test_without_a_key_cut_ends_are_found_as_well(tmp_path):
     assert faults(directory)[0].startswith("r1.jsonl 4 its end was cut off")
 
 
-def test_two_runs_on_one_machine_enter_their_records_one_after_the_other(tmp_path, keys):
+def test_runs_on_one_machine_enter_their_records_one_after_the_other(tmp_path):
     directory = tmp_path / "production"
 
     def enter(name):
-        for number in range(5):
-            release(directory, f"{name}{number}", signer("ann", keys["ann"]))
+        for number in range(20):
+            release(directory, f"{name}{number}")
 
     processes = [forked.Process(target=enter, args=(name,)) for name in "abc"]
     for process in processes:
@@ -305,8 +305,10 @@ def test_two_runs_on_one_machine_enter_their_records_one_after_the_other(tmp_pat
     for process in processes:
         process.join()
         assert process.exitcode == 0
-    assert len(read(str(directory / "ledger.jsonl"))) == 15
-    assert faults(directory, signed=True) == []
+    entries = [entry["data"] for entry in read(str(directory / "ledger.jsonl"))]
+    assert len(entries) == 60
+    assert [data["previous"] for data in entries] == ["", *[data["record"] for data in entries[:-1]]]
+    assert faults(directory) == []
 
 
 # Runs that were killed
