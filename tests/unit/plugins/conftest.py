@@ -19,6 +19,10 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from hypothesis.configuration import set_hypothesis_home_dir
+
+# Not into the checkout, where it would get into an artifact that is built at the same time.
+set_hypothesis_home_dir(Path(__file__).parents[3] / ".cache" / "hypothesis")
 
 FAKES = Path(__file__).parent / "fakes"
 # The release that a Site works on, and the run that holds its lock.
