@@ -69,7 +69,8 @@ def time_of(value: str) -> str:
     at = moment(value)
     if at is None:
         return bdi(value)
-    return f'<time datetime="{at:%Y-%m-%dT%H:%M:%SZ}">{at:%Y-%m-%d} {at:%H:%M:%S}&nbsp;UTC</time>'
+    shown = f"<span>{at:%Y-%m-%d}</span> <span>{at:%H:%M:%S} UTC</span>"
+    return f'<time datetime="{at:%Y-%m-%dT%H:%M:%SZ}">{shown}</time>'
 
 
 def seconds_of(value: float) -> str:
@@ -456,7 +457,7 @@ def _loaded(line: bytes) -> Entry:
 
 
 def _row(name: str, told: Entry, page_of: str, verification: Entry | None) -> tuple[str, ...]:
-    owed = f"<div>{told['open']} open</div>" if told["open"] else ""
+    owed = f"{told['open']} open" if told["open"] else ""
     late = f"<div>{mark(str(told['overdue']) + ' overdue', BAD)}</div>" if told["overdue"] else ""
     if verification is None:
         state = "not verified"

@@ -41,6 +41,7 @@ overflow-wrap: anywhere; }
 [dir="auto"] { unicode-bidi: isolate; }
 a { color: var(--link); }
 h1 { font-size: 1.5rem; line-height: 1.25; margin: .5rem 0 1rem; }
+h1 .minor { font-size: 1rem; }
 h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; padding-bottom: .25rem; border-bottom: 1px solid var(--line); }
 p, ul { margin: .5rem 0; }
 ul { padding-inline-start: 1.25rem; }
@@ -49,7 +50,7 @@ pre { white-space: pre-wrap; margin: .25rem 0; padding: .5rem .75rem; background
 dl, dd { margin: 0; }
 .facts { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .25rem 1rem; }
 dt, .minor, caption, figcaption { color: var(--minor); }
-.minor { font-size: .875rem; font-weight: normal; }
+.minor { font-size: .9em; font-weight: normal; }
 .lead { font-weight: 600; }
 .mark { display: inline-block; padding: 0 .5em; border-radius: 1em; font-weight: 600; background: var(--soft); }
 .good { color: var(--good); background: var(--good-soft); }
@@ -63,9 +64,10 @@ caption { text-align: start; font-weight: 600; padding: .25rem 0; }
 th, td { text-align: start; vertical-align: top; padding: .375rem .5rem; border-bottom: 1px solid var(--line); }
 thead th { background: var(--soft); font-weight: 600; }
 tbody th { font-weight: normal; }
-.checklist th:first-child { width: 34%; } .checklist th:nth-child(2) { width: 20%; }
-.checklist th:nth-child(3) { width: 16%; } .checklist th:nth-child(4) { width: 12%; }
-.evidence div { display: flex; flex-wrap: wrap; gap: 0 .375rem; font-size: .875rem; }
+.checklist th:first-child { width: 32%; } .checklist th:nth-child(2) { width: 18%; }
+.checklist th:nth-child(3) { width: 16%; } .checklist th:nth-child(4) { width: 1%; }
+time span { white-space: nowrap; }
+.evidence div { display: flex; flex-wrap: wrap; gap: 0 .375rem; font-size: .9em; }
 figure { margin: 1rem 0; }
 .timeline { display: block; }
 .timeline text { font-size: 11px; fill: var(--minor); }
@@ -90,8 +92,9 @@ thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path
 tr { border: 1px solid var(--line); border-radius: .375rem; margin: .5rem 0; padding: .25rem 0; }
 th, td { border: 0; padding: .125rem .75rem; }
 td:not(:empty)::before { content: attr(data-label); display: block; color: var(--minor); font-size: .8125rem; }
-.short td { display: grid; grid-template-columns: 6rem minmax(0, 1fr); }
-.short td:empty, td:empty { display: none; }
+td:empty { display: none; }
+.short td:not(:empty)::before { display: inline-block; width: 6.5rem; }
+.short td div { padding-inline-start: 6.5rem; }
 }
 @page { size: A4; margin: 14mm; }
 @media print {
@@ -99,7 +102,7 @@ body { max-width: none; padding: 0; font-size: 10pt; }
 nav { display: none; }
 table { font-size: 9pt; }
 tr, figure, li, .form, .status, .verification { break-inside: avoid; }
-h2, caption { break-after: avoid; }
+h2, caption, thead { break-after: avoid; }
 .mark, .verification, rect, circle, thead th, .error { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 .form { gap: 8mm 5mm; }
 }

@@ -278,7 +278,7 @@ def test_reports_say_what_was_verified_and_when(directory):
     assert write_reports(str(directory), AFTER, found) == str(directory / "index.html")
     content = (directory / "r1.html").read_text()
     assert "<strong>As it was written</strong>, not signed, as of <time" in content
-    assert "2026-11-22 00:00:00&nbsp;UTC" in content
+    assert "<span>2026-11-22</span> <span>00:00:00 UTC</span>" in content
     assert (directory / "index.html").read_text().count('"mark good">as it was written') == 2
     told = json.loads((directory / "r1.json").read_text())
     assert (told["record"], told["outcome"], told["verification"]["faults"]) == ("r1.jsonl", "success", [])
