@@ -38,7 +38,10 @@ def words(value: Any) -> str:
     """Return a value as text: what is no text, as JSON."""
     if value is None:
         return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    try:
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        return "…"
 
 
 def moment(text: Any) -> datetime | None:

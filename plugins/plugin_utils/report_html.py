@@ -467,9 +467,10 @@ def _row(name: str, told: Entry, page_of: str, verification: Entry | None) -> tu
         signers = ", ".join(bdi(signer) for signer in verification["signers"])
         signed = f"signed by {signers}" if signers else "not signed"
         state = f"{mark('as it was written', GOOD)}<div>{signed}</div>"
+    link = quote(page_of, errors="surrogateescape")
     done = f"{len(told['signoffs']) - told['open']} of {len(told['signoffs'])}" if told["signoffs"] else ""
     return (
-        f'<a href="./{quote(page_of)}">{time_of(told["began"]) or bdi(name)}</a>',
+        f'<a href="./{link}">{time_of(told["began"]) or bdi(name)}</a>',
         mark(told["outcome"], OUTCOMES.get(told["outcome"], BAD)),
         bdi(told["version"] or told["release"]),
         bdi(told["by"]),

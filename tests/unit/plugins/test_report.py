@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html.parser
 import json
+import os
 import re
 from datetime import UTC, datetime
 
@@ -192,6 +193,18 @@ def test_data_of_any_shape_can_be_told(odd):
         markdown(part)
         json.dumps(report(part, AFTER))
         Page(index({"r.jsonl": part}, "production", AFTER))
+
+
+def test_one_odd_file_does_not_keep_the_index_from_the_others(directory):
+    full_release(directory)
+    deep = b"[" * 800 + b"]" * 800
+    line = b'{"data":{"item":%s},"event":"signoff","hash":"5","prev":"5","seq":1,"time":"t"}\n' % deep
+    for name in (b"deep.jsonl", b"\xff.jsonl"):
+        with open(os.path.join(os.fsencode(directory), name), "wb") as handle:
+            handle.write(line * 2)
+    write_pages(str(directory), AFTER)
+    links = Page((directory / "index.html").read_text()).values("a", "href")
+    assert sorted(links) == ["./%FF.html", "./20261121T133012Z-1a2b3c4d.html", "./deep.html"]
 
 
 @pytest.mark.parametrize(
