@@ -227,7 +227,7 @@ def _picture(told: Entry, phases: list[Entry], began: float, ended: float, index
     hosts = list(dict.fromkeys(phase["host"] for phase in phases))
     named = len(hosts) <= NAMED_ROWS
     thin = max(2, min(6, 600 // len(hosts)))
-    height, bar, gap = (34, 14, 17) if named else (thin, thin - 1, 0)
+    height, thick, gap = (34, 14, 17) if named else (thin, thin - 1, 0)
     marks = [item for item in told["signoffs"] if item["at"] and began <= _seconds(item["at"], -1) <= ended]
     top = 22 + (34 if marks else 0)
     bottom = top + height * len(hosts)
@@ -258,7 +258,7 @@ def _picture(told: Entry, phases: list[Entry], began: float, ended: float, index
             kind = _colour(phase["phase"]) + (" failed" if phase["error"] else "")
             tip = text(f"{host}: {phase['phase']} {seconds_of(phase['seconds'])}{', failed' if phase['error'] else ''}")
             shapes.append(
-                f'<rect class="{kind}" x="{left}%" y="{y + gap}" width="{width}%" height="{bar}">'
+                f'<rect class="{kind}" x="{left}%" y="{y + gap}" width="{width}%" height="{thick}">'
                 f"<title>{tip}</title></rect>"
             )
     what = (
