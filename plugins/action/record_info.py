@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, ClassVar
 
 from ansible import context
 from ansible.errors import AnsibleActionFail
@@ -16,7 +16,11 @@ from ansible.plugins.loader import callback_loader
 from ansible_collections.slipway.laravel.plugins.plugin_utils.chain import ChainError, read
 from ansible_collections.slipway.laravel.plugins.plugin_utils.record import inventory_name
 from ansible_collections.slipway.laravel.plugins.plugin_utils.signature import SigningError
-from ansible_collections.slipway.laravel.plugins.plugin_utils.verification import verify_directory, verify_file
+from ansible_collections.slipway.laravel.plugins.plugin_utils.verification import (
+    Verification,
+    verify_directory,
+    verify_file,
+)
 
 SPEC = {
     "path": {"type": "path"},
@@ -32,10 +36,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
     TRANSFERS_FILES = False
     _requires_connection = False
     _supports_check_mode = True
+    spec: ClassVar[dict[str, Any]] = SPEC
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
-        dummy, args = self.validate_argument_spec(SPEC)
+        dummy, args = self.validate_argument_spec(self.spec)
         # Where the callback writes, by its own options.
         callback = callback_loader.get("slipway.laravel.release_record")
         callback.set_options()
@@ -58,6 +63,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
             raise AnsibleActionFail(f"record_info: {exc}") from exc
         if not listed:
             found.notes.append(f"{allowed} is not there: signatures were checked, but not whose they are")
+        return self.answer(path, args, found)
+
+    def answer(self, path: str, args: dict[str, Any], found: Verification) -> dict[str, Any]:
         result: dict[str, Any] = {
             "changed": False,
             "path": path,

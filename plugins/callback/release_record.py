@@ -10,9 +10,10 @@ type: notification
 short_description: Keep a record of every release
 version_added: 0.1.0
 description:
-  - Writes one JSON-lines file for each release or rollback on the controller, while it happens, and a Markdown report
-    at
-    its end. Each line is bound to the line before by its hash, so that a later change shows.
+  - Writes one JSON-lines file for each release or rollback on the controller, while it happens. Each line is bound to
+    the line before by its hash, so that a later change shows.
+  - At the end it writes a report in Markdown and as a page beside the record, and C(index.html), a page with all
+    records of the inventory. They can be made anew at any time, see M(slipway.laravel.record_report).
   - The record holds who released what, when and onto which hosts, each phase with its evidence, failures, and the
     outcome,
     which is one of V(success), V(rolled back), V(reverted), V(aborted) (before anything was live) or V(partial) (hosts
@@ -105,6 +106,7 @@ import getpass
 import os
 import socket
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ansible import context
@@ -117,7 +119,9 @@ from ansible_collections.slipway.laravel.plugins.plugin_utils import record
 from ansible_collections.slipway.laravel.plugins.plugin_utils.chain import ChainError
 from ansible_collections.slipway.laravel.plugins.plugin_utils.ledger import Ledger, release_of, summary, unfinished
 from ansible_collections.slipway.laravel.plugins.plugin_utils.masking import Masker, secrets_of
-from ansible_collections.slipway.laravel.plugins.plugin_utils.record import RecordFile, inventory_name, markdown
+from ansible_collections.slipway.laravel.plugins.plugin_utils.record import RecordFile, inventory_name
+from ansible_collections.slipway.laravel.plugins.plugin_utils.report import markdown
+from ansible_collections.slipway.laravel.plugins.plugin_utils.report_html import write_pages
 from ansible_collections.slipway.laravel.plugins.plugin_utils.shared import GitError, Shared
 from ansible_collections.slipway.laravel.plugins.plugin_utils.signature import Signer, SigningError, find_signer
 
@@ -555,7 +559,8 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         report, signed = self._close(kept, share=not interrupted)
         self._record = None
         record.set_current(None)
-        self._show(outcome, total, seconds, kept.path, report, signed)
+        # Last, as nothing that counts may depend on it.
+        self._show(outcome, total, seconds, kept.path, self._pages(kept.path) or report, signed)
 
     def _close(self, kept: RecordFile, share: bool) -> tuple[str, str]:
         """Return the path of the report, and who signed."""
@@ -592,6 +597,15 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         with open(report, "w", encoding="utf-8") as handle:
             handle.write(markdown(kept.entries))
         return report
+
+    def _pages(self, path: str) -> str:
+        """Write the index and the pages that are missing or out of date; return the page of this record."""
+        try:
+            write_pages(self._directory, datetime.now(UTC))
+        except OSError as exc:
+            self._display.warning(f"release_record: {exc}; the pages of the records are not up to date")
+            return ""
+        return f"{os.path.splitext(path)[0]}.html"
 
     def _show(self, outcome: str, total: float, seconds: dict[str, float], path: str, report: str, signed: str) -> None:
         colour = "green" if outcome in ("success", "rolled back") else "red"

@@ -36,7 +36,6 @@ __all__ = [
     "current",
     "entry_hash",
     "inventory_name",
-    "markdown",
     "now",
     "problem",
     "read",
@@ -94,75 +93,3 @@ def set_current(record: RecordFile | None, why_not: str = "") -> None:
     """Tell what the record of this run is, or why there is none."""
     global _current, _problem
     _current, _problem = record, why_not
-
-
-def _cell(value: Any) -> str:
-    return str(value).replace("|", "\\|").replace("\n", " ")
-
-
-def _of(entries: list[dict[str, Any]], event: str) -> list[dict[str, Any]]:
-    return [entry["data"] for entry in entries if entry["event"] == event]
-
-
-def markdown(entries: list[dict[str, Any]]) -> str:
-    """Return the report of a record, for a pull request or a chat."""
-    # A record that was gone on with has several of both.
-    run: dict[str, Any] = next(iter(_of(entries, "run")), {})
-    outcome = (_of(entries, "outcome") or [{"outcome": "unfinished"}])[-1]
-    phases = _of(entries, "phase")
-    build: dict[str, Any] = next((phase for phase in phases if phase["phase"] == "build"), {})
-    facts = {
-        "Release": outcome.get("release") or "none",
-        "Version": run.get("version") or "-",
-        "Commit": build.get("commit", "-"),
-        "Artifact": f"sha256 {build['sha256']}, {build['size']} bytes" if "sha256" in build else "-",
-        "By": f"{run.get('user', '-')} on {run.get('controller', '-')}",
-        "Inventory": run.get("inventory", "-"),
-        "Hosts": ", ".join(run.get("hosts", [])),
-        "Started": entries[0]["time"],
-        "Ended": entries[-1]["time"],
-        "Seconds": outcome.get("seconds", "-"),
-    }
-    kind = "Rollback" if outcome.get("outcome") == "rolled back" else f"Release {run.get('version') or ''}".strip()
-    lines = [f"# {kind}: {outcome['outcome']}", "", "| | |", "|---|---|"]
-    lines += [f"| {name} | {_cell(value)} |" for name, value in facts.items()]
-    lines += ["", "## Phases", "", "| phase | host | seconds | changed | what |", "|---|---|---:|---|---|"]
-    for phase in phases:
-        what = phase.get("error") or _summary(phase)
-        changed = "yes" if phase.get("changed") else "no"
-        lines.append(f"| {phase['phase']} | {phase['host']} | {phase['seconds']} | {changed} | {_cell(what)} |")
-    for title, items in (
-        ("Migrations", [name for phase in phases for name in phase.get("migrations", [])]),
-        ("Commits", build.get("commits", [])),
-        ("Failures", [f"{entry['host']}, {entry['task']}: {entry['message']}" for entry in _of(entries, "failure")]),
-    ):
-        if items:
-            lines += ["", f"## {title}", "", *[f"- {_cell(item)}" for item in items]]
-    lines += ["", f"{len(entries)} entries, head {entries[-1]['hash']}", ""]
-    return "\n".join(lines)
-
-
-def _summary(phase: dict[str, Any]) -> str:
-    """Return a few words of evidence of a phase."""
-    name = phase["phase"]
-    if name == "preflight":
-        return f"live: {phase.get('current') or 'none'}"
-    if name == "build":
-        return (
-            ", ".join(f"{step} {seconds} s" for step, seconds in phase.get("steps", {}).items()) or "nothing to build"
-        )
-    if name in ("stage", "probe"):
-        return str(phase.get("probe", ""))
-    if name == "migrate":
-        return f"{len(phase.get('migrations', []))} applied"
-    if name == "switch":
-        return f"from {phase.get('previous') or 'none'}"
-    if name == "restart":
-        reloaded = f", PHP-FPM reloaded: {phase['fpm_reloaded']}" if phase.get("fpm_reloaded") else ""
-        return f"{len(phase.get('stopped', []))} workers ended{reloaded}"
-    if name == "verify":
-        workers = [f"{worker['command']} {worker['pid']}" for worker in phase.get("workers", [])]
-        return ", ".join([*([phase["url"]] if phase.get("url") else []), *workers])
-    if name == "revert":
-        return f"live: {phase.get('current') or 'none'}"
-    return f"removed {', '.join(phase['removed'])}" if phase.get("removed") else ""

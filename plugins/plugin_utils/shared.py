@@ -25,7 +25,7 @@ from ansible_collections.slipway.laravel.plugins.plugin_utils.chain import (
 )
 from ansible_collections.slipway.laravel.plugins.plugin_utils.ledger import NAME, Ledger
 from ansible_collections.slipway.laravel.plugins.plugin_utils.masking import Masker
-from ansible_collections.slipway.laravel.plugins.plugin_utils.record import markdown
+from ansible_collections.slipway.laravel.plugins.plugin_utils.report import markdown
 from ansible_collections.slipway.laravel.plugins.plugin_utils.signature import Signer, SigningError
 
 # Seconds that one command may take, and times that we try again when others push at the same time.
@@ -171,7 +171,9 @@ class Shared:
         for ledger in ledgers:
             name = os.path.basename(ledger.directory)
             out = [f":(exclude,literal){os.path.relpath(path, self.root)}" for path in ledger.open_ends()]
-            self._git("add", "--ignore-removal", "--", f":(literal){name}", ":(exclude)*.new", *out)
+            # Pages are made anew from the records wherever they are: shared, they would only get into each other's way.
+            out += [":(exclude)*.new", ":(exclude)*.html", ":(exclude)*.json"]
+            self._git("add", "--ignore-removal", "--", f":(literal){name}", *out)
 
     def _take(self, remote: str, target: str) -> bool:
         """Fetch, and merge what is new; say whether anything was."""

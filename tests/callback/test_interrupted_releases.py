@@ -114,6 +114,7 @@ def test_the_next_release_closes_the_record_of_a_killed_one(runs):
         "closed_by": run.live["web1"],
     }
     assert (killed.with_suffix(".md")).read_text().startswith("# Release v2: killed\n")
+    assert "<title>Release v2: killed" in killed.with_suffix(".html").read_text()
     assert f"closed {killed}, whose run was killed" in " ".join(run.error.split())
     assert run.entries[-1]["data"]["outcome"] == "success"
 

@@ -96,6 +96,10 @@ def test_success(runs):
     assert next(phase["migrations"] for phase in run.of("phase") if phase["phase"] == "migrate") == ["add_title"]
     assert run.report.startswith("# Release v2: success\n")
     assert f"success: {release} in " in run.output
+    page = run.files[0].with_suffix(".html")
+    assert f"report {page}" in run.output
+    assert f"<title>Release v2: success {began['inventory']}</title>" in page.read_text()
+    assert f'href="./{release}.html"' in page.with_name("index.html").read_text()
     assert run.of("failure") == []
 
 
@@ -210,7 +214,9 @@ def test_records_are_shared_by_git(runs, home):
     record = next(path for path in runs["rollback"].files if path.suffix == ".jsonl")
     assert git("log", "--format=%s", "main") == f"Record production {record.stem}\n"
     shared = git("ls-tree", "-r", "--name-only", "main").splitlines()
-    assert sorted(f"production/{path.name}" for path in (home / "records/production").iterdir()) == sorted(shared)
+    here = {f"production/{path.name}" for path in (home / "records/production").iterdir()}
+    pages = {name for name in here if name.endswith(".html")}
+    assert (here - pages, len(pages)) == (set(shared), 8), "pages are not shared: each of the records, and the index"
     assert git("show", f"main:production/{record.name}") == record.read_text()
     assert "was not shared" not in runs["rollback"].error
 

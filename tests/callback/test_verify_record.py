@@ -1,4 +1,4 @@
-"""Runs playbooks/verify_record.yml on records, and the commands of docs/record.md that verify them by hand."""
+"""Runs playbooks that verify and report records, and the commands of docs/record.md that verify them by hand."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def home(tmp_path):
     return tmp_path
 
 
-def verify(home, *words):
+def play(home, playbook, *words):
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "SLIPWAY_"))},
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -34,7 +34,7 @@ def verify(home, *words):
         "SLIPWAY_RECORDS_DIR": str(home / "records"),
     }
     result = subprocess.run(
-        ["ansible-playbook", ROOT / "playbooks/verify_record.yml", "-i", home / "inventories/production", *words],
+        ["ansible-playbook", ROOT / "playbooks" / playbook, "-i", home / "inventories/production", *words],
         cwd=home,
         env=environment,
         capture_output=True,
@@ -43,6 +43,10 @@ def verify(home, *words):
     )
     # The words of the YAML that is shown, without its line ends.
     return result.returncode, " ".join((result.stdout + result.stderr).split())
+
+
+def verify(home, *words):
+    return play(home, "verify_record.yml", *words)
 
 
 @pytest.fixture
@@ -75,6 +79,25 @@ def test_each_fault_is_named(home):
     status, output = verify(home, "-e", "verify_allowed_signers=/nowhere")
     assert status != 0
     assert "/nowhere is not there" in output
+
+
+@pytest.mark.usefixtures("inventory")
+def test_reports_are_made_at_any_time(home):
+    records = home / "records/production"
+    status, output = play(home, "report.yml", "--check")
+    assert (status, list(records.glob("*.html"))) == (0, []), output
+    status, output = play(home, "report.yml")
+    assert status == 0, output
+    assert f"{records}/index.html" in output
+    assert 'signed by <bdi dir="auto">ann@example.com</bdi>' in (records / "r1.html").read_text()
+    assert json.loads((records / "r2.json").read_text())["outcome"] == "success"
+
+    path = records / "r1.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"phase1"', b'"phase9"'))
+    status, output = play(home, "report.yml", "-e", f"report_path={path}")
+    assert status == 0, output
+    assert "line 3 was changed: its hash does not fit" in output
+    assert "Not as it was written" in (records / "r1.html").read_text()
 
 
 def documented():

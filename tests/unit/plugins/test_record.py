@@ -10,9 +10,9 @@ from ansible_collections.slipway.laravel.plugins.plugin_utils.record import (
     FIRST,
     RecordFile,
     entry_hash,
-    markdown,
     read,
 )
+from ansible_collections.slipway.laravel.plugins.plugin_utils.report import markdown
 
 RUN = {"version": "v2", "user": "ann", "controller": "ci-1", "inventory": "production", "hosts": ["web1", "web2"]}
 SUCCESS = [

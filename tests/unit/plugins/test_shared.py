@@ -95,6 +95,25 @@ def test_what_one_shares_the_other_one_gets(team, allowed):
         assert git(person.root, "log", "--format=%p").count(" ") == 0, "there was nothing to merge"
 
 
+def test_pages_are_everybodys_own(team, allowed):
+    ann, bob = team
+    ann.release("r1")
+    for person in team:
+        for name in ("index.html", "r1.html", "r1.json"):
+            person.directory.mkdir(exist_ok=True)
+            (person.directory / name).write_text(person.who)
+    ann.share()
+    bob.take()
+    bob.sign_off("r1")
+    bob.share()
+    ann.release("r2")
+    ann.share()
+    assert not [name for name in git(bob.root, "ls-files").splitlines() if name.endswith((".html", ".json"))]
+    for person in team:
+        assert (person.directory / "r1.html").read_text() == person.who
+        whole(person, allowed)
+
+
 @pytest.mark.parametrize("first", [True, False])
 def test_two_who_release_at_the_same_time_lose_nothing(team, allowed, first):
     """Also when neither of them had anything: then the histories have nothing in common."""

@@ -1,0 +1,110 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the slipway.laravel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# The action plugin of this name does the work; here is its documentation.
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: record_report
+short_description: Write reports of the records of releases
+version_added: 0.1.0
+description:
+  - Verifies records as M(slipway.laravel.record_info) does, on the controller, and writes beside each a page for
+    people, C(.html), and the same for machines, C(.json), from what the record holds and nothing else.
+  - A page is one file that loads nothing. It has the timeline, the checklist with who signed what, when, how and with
+    which evidence, migrations, commits, failures, what is live, a form to sign on paper, and what the verification
+    found.
+  - For a directory it also writes C(index.html), a page with all records of the inventory.
+  - Records that are not as they were written get their reports too, which say so; see RV(faults).
+  - A report is no proof, and what it says of the verification holds for the time that it names.
+author:
+  - The slipway.laravel authors (@slipway)
+requirements:
+  - ssh-keygen of OpenSSH 8.9 or newer on the controller
+options:
+  path:
+    description:
+      - Directory with the records of an inventory, which is verified with its ledger, or one record, a file that ends
+        in C(.jsonl), which is verified with the C(.head) and C(.sig) beside it.
+      - Without it, the directory in O(records_dir) that belongs to the inventory of this run.
+    type: path
+  records_dir:
+    description:
+      - Directory of all records, which has a directory for each inventory. Without it, where the callback writes.
+    type: path
+  allowed_signers:
+    description:
+      - File that says whose keys are whose, in the format of C(ssh-keygen). Without it, the one of the callback, or
+        C(allowed_signers) beside the directories of the inventories; when none is there, anybody may have signed.
+    type: path
+  signed:
+    description:
+      - Whether what nobody signed is a fault. Without it, that is so when there is a list of those who may sign.
+    type: bool
+  ledger_head:
+    description:
+      - The last hash of the ledger at some time, as it was noted elsewhere. It is a fault when the ledger has lost it,
+        as when somebody restored all files of an earlier day.
+    type: str
+    default: ""
+attributes:
+  check_mode:
+    description: Verifies, and writes nothing.
+    support: full
+  diff_mode:
+    description: Reports are written anew each time.
+    support: none
+seealso:
+  - module: slipway.laravel.record_info
+"""
+
+EXAMPLES = r"""
+- name: Write the reports of all records of this inventory
+  slipway.laravel.record_report:
+
+- name: Write the report of one record that somebody sent
+  slipway.laravel.record_report:
+    path: /tmp/20261121T013005Z-1a2b3c4d.jsonl
+    allowed_signers: /tmp/allowed_signers
+"""
+
+RETURN = r"""
+valid:
+  description: Whether everything is as it was written.
+  returned: success
+  type: bool
+faults:
+  description: What is wrong, each with RV(ignore:file), RV(ignore:line) (0 where it is about the whole file),
+    RV(ignore:what), and all of that as RV(ignore:text).
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - file: /srv/records/production/20261121T013005Z-1a2b3c4d.jsonl
+      line: 4
+      what: "was changed: its hash does not fit"
+      text: "/srv/records/production/20261121T013005Z-1a2b3c4d.jsonl line 4 was changed: its hash does not fit"
+notes:
+  description: What limits the verification, or is worth knowing.
+  returned: success
+  type: list
+  elements: str
+records:
+  description: What the records tell, each with C(record), C(release), C(outcome), C(version), C(by), C(hosts),
+    C(began), C(ended), C(entries), C(head) and C(signers), those whose signatures were found good.
+  returned: success
+  type: list
+  elements: dict
+report:
+  description: The page of the record, or the index of a directory.
+  returned: success, not in check mode
+  type: str
+  sample: /srv/records/production/index.html
+path:
+  description: What was verified.
+  returned: success
+  type: str
+"""
