@@ -16,7 +16,7 @@ description:
     it fails, every file is put back as it was and the task fails with what the command said.
   - Remembers which files a set has written. A file that the set wrote before and no longer lists is removed; files of
     others are never touched.
-  - Several calls for one service need sets of different names.
+  - Several calls for one service need sets of different names. Runs at the same time on one host wait for each other.
 attributes:
   check_mode:
     support: partial
@@ -131,6 +131,8 @@ removed_paths:
   returned: success
 """
 
+import contextlib
+import fcntl
 import grp
 import json
 import os
@@ -138,6 +140,7 @@ import pwd
 import re
 import stat
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -386,6 +389,18 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     return result
 
 
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Wait for other runs of this module on this host: they would check, and put back, each other's files."""
+    # A directory that is always there, so that no file needs to be made for it.
+    root = os.open("/", os.O_RDONLY)
+    try:
+        fcntl.flock(root, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(root)
+
+
 def main() -> None:
     file_options = {
         "path": {"type": "path", "required": True},
@@ -411,7 +426,9 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        module.exit_json(**run(module))
+        with alone():
+            result = run(module)
+        module.exit_json(**result)
     except (Refused, OSError) as error:
         module.fail_json(msg=f"config_files {module.params['name']}: {error}")
 

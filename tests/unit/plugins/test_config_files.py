@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import grp
 import json
 import os
 import pwd
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -206,6 +208,20 @@ PLAY = """
       register: done
     - assert: {that: "'invocation' not in done"}
 """
+
+
+def test_waits_for_another_run_on_this_host(apply, etc):
+    root = os.open("/", os.O_RDONLY)
+    fcntl.flock(root, fcntl.LOCK_EX)
+    seen = []
+
+    def release():
+        seen.append((etc / "main.conf").exists())
+        os.close(root)
+
+    threading.Timer(0.5, release).start()
+    assert apply({"main.conf": "a"})[0] == 0
+    assert seen == [False]
 
 
 @pytest.fixture(name="playbook")
