@@ -92,7 +92,7 @@ def count_closing_line(output: str, _status: int) -> Count:
 def pytest_step(name: str, *paths: str, minutes: float = 10, options: Sequence[str] = ()) -> Step:
     report = LOGS / f"{name}.xml"
     existing = [path for path in paths if (ROOT / path).exists()]
-    argv = ["python", "-m", "pytest", "-q", "--color=no", f"--junitxml={report}", *options, *existing]
+    argv = ["python", "-m", "pytest", "-q", "--color=no", "--durations=15", f"--junitxml={report}", *options, *existing]
     return Step(name, argv, minutes, counter=count_junit(report))
 
 

@@ -146,10 +146,11 @@ def test_good_end_is_told_once_to_everybody(station):
     assert body == {"text": text}
 
     ((envelope, message),) = station.mail.taken
-    assert [line.partition(" BODY=")[0].partition(" size=")[0] for line in envelope] == [
+    # The module hands the recipients over as a set.
+    assert sorted(line.partition(" BODY=")[0].partition(" size=")[0] for line in envelope) == [
         "mail FROM:<deploy@example.com>",
-        "rcpt TO:<ops@example.com>",
         "rcpt TO:<dev@example.com>",
+        "rcpt TO:<ops@example.com>",
     ]
     assert message["Subject"] == "Release v1 is live"
     assert message.get_body().get_content().strip() == text
