@@ -60,13 +60,15 @@ bench: setup ## A release beside the bare script of the same steps, and where it
 bench-web: setup ## On the demo's host: requests per second against the stock configuration
 	@tests/bench/web.py
 
-.PHONY: faults faults-short endurance
+.PHONY: faults faults-short endurance kills
 faults: setup ## Releases in the lab while everything goes wrong; C="kill-build disk-stage" runs those cases alone
 	@tests/faults/run.py $(C)
 faults-short: setup ## A short selection of them
 	@tests/faults/run.py short
 endurance: setup ## Fifty releases in a row under load, jobs counted; N=10 makes ten
 	@tests/faults/endurance.py $(if $(N),-n $(N))
+kills: setup ## Records of 100 releases that are killed at random moments, no Docker; N=10 kills ten
+	@tests/faults/kills.py $(if $(N),-n $(N))
 
 .PHONY: format
 format: setup ## Format the Python files

@@ -22,6 +22,7 @@ NEXT_VERSION = "v1.1.0"
 RECORDS = ROOT / "records"
 KINDS = ("", "docker", "local")
 TASK = re.compile(r"TASK \[(?:slipway\.laravel\.)?(?:(\w+) : )?(.*)\]")
+PHASE = re.compile(r"  [a-z]+ .* \d+\.\d s(?:  .*)?$")
 RECAP = re.compile(r"\S+ +: ok=\d+ +changed=(\d+)")
 
 
@@ -75,6 +76,8 @@ def ansible(progress: Progress, log: Path, *arguments: str | Path) -> int:
                     progress.part(role, time.monotonic() - since)
                 role, since = match[1], time.monotonic()
             progress.passing(f"{role}: {match[2]}")
+        elif PHASE.match(line):
+            say(f"         {line}")
         elif match := RECAP.match(line):
             changed += int(match[1])
     log.with_suffix(".pid").unlink()
@@ -88,7 +91,7 @@ def ansible(progress: Progress, log: Path, *arguments: str | Path) -> int:
 def reasons(log: Path) -> str:
     """The errors in a log of Ansible, or its last lines when it names none."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    errors = [line.removeprefix("[ERROR]: ") for line in lines if line.startswith("[ERROR]: ")]
+    errors = [line.removeprefix("[ERROR]: ") for line in lines if line.startswith(("[ERROR]: ", "FAILED ", "AWAY "))]
     return "\n".join(f"  | {line}" for line in errors or lines[-20:])
 
 

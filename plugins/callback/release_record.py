@@ -109,6 +109,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from ansible import constants as C
 from ansible import context
 from ansible.errors import AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
@@ -120,7 +121,8 @@ from ansible_collections.slipway.laravel.plugins.plugin_utils.chain import Chain
 from ansible_collections.slipway.laravel.plugins.plugin_utils.ledger import Ledger, release_of, summary, unfinished
 from ansible_collections.slipway.laravel.plugins.plugin_utils.masking import Masker, secrets_of
 from ansible_collections.slipway.laravel.plugins.plugin_utils.record import RecordFile, inventory_name
-from ansible_collections.slipway.laravel.plugins.plugin_utils.report import markdown
+from ansible_collections.slipway.laravel.plugins.plugin_utils.report import DONE, markdown
+from ansible_collections.slipway.laravel.plugins.plugin_utils.report import report as told_of
 from ansible_collections.slipway.laravel.plugins.plugin_utils.report_html import write_pages
 from ansible_collections.slipway.laravel.plugins.plugin_utils.shared import GitError, Shared
 from ansible_collections.slipway.laravel.plugins.plugin_utils.signature import Signer, SigningError, find_signer
@@ -219,6 +221,16 @@ def outcome_of(phases: list[dict[str, Any]], failed: bool, lost: bool = False) -
     if any(phase["phase"] in BROUGHT for phase in phases):
         return "success" if switched else "unchanged"
     return "rolled back" if switched else "unchanged"
+
+
+def signoffs_told(signoffs: list[dict[str, Any]]) -> str:
+    """Say how many items are signed, and which have to be yet."""
+    if not signoffs:
+        return ""
+    done = sum(item["status"] in DONE for item in signoffs)
+    still = [item for item in signoffs if item["required"] and item["status"] not in DONE]
+    names = [f"{item['item']} (until {item['until']})" if item["until"] else str(item["item"]) for item in still]
+    return ", ".join([f"{done} of {len(signoffs)} signed", *([f"open: {', '.join(names)}"] if names else [])])
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships no types
@@ -608,11 +620,41 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         return f"{os.path.splitext(path)[0]}.html"
 
     def _show(self, outcome: str, total: float, seconds: dict[str, float], path: str, report: str, signed: str) -> None:
-        colour = "green" if outcome in ("success", "rolled back") else "red"
         self._display.banner("RELEASE")
         if not self._later:
-            self._display.display(f"{outcome}: {self._release or 'no release'} in {total} s", color=colour)
-            self._display.display("  " + ", ".join(f"{name} {value:.1f} s" for name, value in seconds.items()))
-            runs = ", ".join(f"{host} {count}" for host, count in self._module_runs.items())
-            self._display.display(f"  module runs: {runs}")
-        self._display.display(f"  record {', '.join(filter(None, (path, signed)))}\n  report {report}")
+            colour = "green" if outcome in ("success", "rolled back") else "red"
+            self._display.display(f"{outcome}: {self._headline(outcome)}, {total} s", color=colour)
+            told = self._told(path)
+            lines = {
+                "phases": "" if self._shows_phases() else ", ".join(f"{name} {n:.1f} s" for name, n in seconds.items()),
+                "migrations": ", ".join(found["migration"] for found in told["migrations"]),
+                "sign-offs": signoffs_told(told["signoffs"]),
+                "module runs": ", ".join(f"{host} {self._module_runs[host]}" for host in sorted(self._module_runs)),
+            }
+            for name, text in lines.items():
+                if text:
+                    self._display.display(f"  {name:<11} {text}")
+        self._display.display(f"  record      {', '.join(filter(None, (path, signed)))}\n  report      {report}")
+
+    def _told(self, path: str) -> dict[str, Any]:
+        try:
+            entries = record.read(path)
+        except (OSError, ChainError):
+            entries = []
+        return told_of(entries, datetime.now(UTC))
+
+    def _shows_phases(self) -> bool:
+        return self._display.verbosity == 0 and str(C.DEFAULT_STDOUT_CALLBACK) == f"{PREFIX}phases"
+
+    def _headline(self, outcome: str) -> str:
+        """Say in one clause what is live now."""
+        where: dict[str, list[str]] = {}
+        for host, release in self._live.items():
+            where.setdefault(release or "nothing", []).append(host)
+        live = "; ".join(f"{release} on {', '.join(sorted(hosts))}" for release, hosts in sorted(where.items()))
+        version = self._version or self._release
+        if outcome == "success":
+            return f"{version} is live as {live}"
+        if outcome == "aborted":
+            return f"{version or 'the release'} did not go live, nothing was switched; live is {live or 'not known'}"
+        return f"live is {live or 'not known'}"

@@ -103,7 +103,7 @@ def _phases(run: list[Entry], number_of_run: int) -> Iterator[Entry]:
                 "seconds": seconds,
                 "changed": bool(data.get("changed")),
                 "error": words(data.get("error")),
-                "summary": _summary(data),
+                "summary": summary_of(data),
             }
         )
     return reversed(found)
@@ -309,7 +309,7 @@ def markdown(entries: list[Entry]) -> str:
     return "\n".join(lines)
 
 
-def _summary(phase: Entry) -> str:
+def summary_of(phase: Entry) -> str:
     """Return a few words of evidence of a phase."""
     name = phase.get("phase")
     text = {key: words(value) for key, value in phase.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import subprocess
 import sysconfig
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -50,6 +52,13 @@ class Installed:
             pytest.fail(f"{' '.join(argv)} exited {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
 
+    @functools.cache  # noqa: B019  one object for all tests
+    def documented(self, kind: str) -> dict[str, Any]:
+        """What ansible-doc knows of all plugins of a kind: it takes seconds to start."""
+        names = [f"slipway.laravel.{name}" for name in {**PLUGINS, "role": ROLES}[kind]]
+        found: dict[str, Any] = json.loads(self.run("ansible-doc", "--json", "--type", kind, *names).stdout)
+        return found
+
 
 @pytest.fixture(name="installed", scope="session")
 def install(tmp_path_factory: pytest.TempPathFactory) -> Installed:
@@ -74,16 +83,13 @@ def test_artifact_holds_what_users_need_and_nothing_else(installed: Installed) -
 
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, names in PLUGINS.items() for name in names])
 def test_plugin_resolves_by_full_name(installed: Installed, kind: str, name: str) -> None:
-    full = f"slipway.laravel.{name}"
-    documented = json.loads(installed.run("ansible-doc", "--json", "--type", kind, full).stdout)[full]["doc"]
+    documented = installed.documented(kind)[f"slipway.laravel.{name}"]["doc"]
     assert Path(documented["filename"]).resolve().is_relative_to(installed.root.resolve())
 
 
 @pytest.mark.parametrize("name", ROLES)
 def test_role_resolves_by_full_name(installed: Installed, name: str) -> None:
-    full = f"slipway.laravel.{name}"
-    documented = json.loads(installed.run("ansible-doc", "--json", "--type", "role", full).stdout)
-    assert documented[full]["entry_points"]
+    assert installed.documented("role")[f"slipway.laravel.{name}"]["entry_points"]
 
 
 @pytest.mark.parametrize("name", PLAYBOOKS)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import getpass
 import json
+import re
 import subprocess
 
 import pytest
-from ansible_collections.slipway.laravel.plugins.plugin_utils.chain import read
+from ansible_collections.slipway.laravel.plugins.plugin_utils.chain import faults, read
 from ansible_collections.slipway.laravel.plugins.plugin_utils.verification import verify_directory
 from fleet import HOSTS, ROOT, SECRETS, Fleet, write
 from records import allow, make_key
@@ -95,18 +96,92 @@ def test_success(runs):
     assert [path.name for path in run.files] == [f"{release}.jsonl", f"{release}.md"]
     assert next(phase["migrations"] for phase in run.of("phase") if phase["phase"] == "migrate") == ["add_title"]
     assert run.report.startswith("# Release v2: success\n")
-    assert f"success: {release} in " in run.output
+    assert f"success: v2 is live as {release} on web1, web2, " in run.output
     page = run.files[0].with_suffix(".html")
-    assert f"report {page}" in run.output
+    assert f"report      {page}" in run.output
     assert f"<title>Release v2: success {began['inventory']}</title>" in page.read_text()
     assert f'href="./{release}.html"' in page.with_name("index.html").read_text()
     assert run.of("failure") == []
+
+
+def screen(run):
+    """What a run printed, without what differs from run to run: times, ids, ports, directories."""
+    text = run.output
+    for pattern, word in (
+        (r"\d{8}T\d{6}Z(-before)?-[0-9a-f]{8}", r"ID\1"),
+        (r" +\d+\.\d s", " N s"),
+        (r"(fetch|export|composer|pack) [0-9.]+ s", r"\1 N s"),
+        (r"127\.0\.0\.1:\d+", "ADDRESS"),
+        (r"(record|report)      .*/records/", r"\1      RECORDS/"),
+        (r"\d{8}T\d{6}Z-(aborted|rolled-back)", r"TIME-\1"),
+    ):
+        text = re.sub(pattern, word, text)
+    return text.strip("\n").splitlines()
+
+
+def test_screen_shows_phases_and_a_summary(runs):
+    assert screen(runs["first"]) == [
+        "PLAY [Release] *****************************************************************",
+        "  preflight  web1 web2 N s  live: none",
+        "  build      web1 N s  fetch N s, export N s, composer N s, pack N s",
+        "  stage      web1 web2 N s  the application answered /up with 200",
+        "  plan       web1 N s  1 pending",
+        "  snapshot   web1 N s  ID-before, 107 bytes",
+        "  migrate    web1 N s  1 applied",
+        "  switch     web1 web2 N s  from none",
+        "  restart    web1 web2 N s  0 workers ended",
+        "  verify     web1 web2 N s  http://ADDRESS/web1/up; http://ADDRESS/web2/up",
+        "  finish     web1 web2 N s",
+        "",
+        "RELEASE ************************************************************************",
+        "success: v1 is live as ID on web1, web2, N s",
+        "  migrations  create_notes",
+        "  module runs web1 7, web2 5",
+        "  record      RECORDS/production/ID.jsonl, signed by ann",
+        "  report      RECORDS/production/ID.html",
+    ]
+
+
+def test_screen_shows_a_failure_where_it_happens(runs):
+    lines = screen(runs["reverted"])
+    at = next(number for number, line in enumerate(lines) if line.startswith("  FAILED"))
+    assert lines[at].startswith("  FAILED     web2  Carry out restart, verify: verify: ID is not well after ")
+    assert [line.split()[0] for line in lines[at + 1 : at + 6]] == ["restart", "verify", "revert", "FAILED", "FAILED"]
+    assert "RELEASE **" in lines[at + 7]
+    assert screen(runs["aborted"])[2].startswith("  FAILED     web1  Build: build: composer failed")
+    assert "aborted: v5-does-not-build did not go live, nothing was switched; live is ID on web1, web2, N s" in screen(
+        runs["aborted"]
+    )
+
+
+def test_screen_is_that_of_ansible_where_it_is_asked_for_or_no_release(runs):
+    assert "TASK [slipway.laravel.release : Stage] ***" in runs["second"].output
+    assert "PLAY RECAP ***" in runs["second"].output
+    assert "TASK [slipway.laravel.release : Layout | Write the environment of the application]" in runs["layout"].output
+    assert "TASK [" not in "".join(runs[name].output for name in ("first", "reverted", "rollback", "check"))
 
 
 def test_seconds_of_the_phases_add_up_to_the_whole(runs):
     outcome = runs["second"].outcome()
     assert set(outcome["phases"]) == set(RELEASED["web1"])
     assert 0 < sum(outcome["phases"].values()) <= outcome["seconds"] + 1
+
+
+def test_every_change_of_a_byte_or_a_line_of_a_real_record_is_found(runs):
+    content = runs["second"].files[0].read_bytes()
+    assert len(content) > 3000
+    for place, byte in enumerate(content):
+        assert next(faults(content[:place] + bytes([byte ^ 1]) + content[place + 1 :]), None), place
+    lines = content.splitlines(keepends=True)
+    for one in range(len(lines)):
+        removed = lines[:one] + lines[one + 1 :]
+        # An end that was cut off is found by the ledger.
+        assert one == len(lines) - 1 or next(faults(b"".join(removed)), None), ("removed", one)
+        for two in range(len(lines) + 1):
+            repeated = [*lines[:two], lines[one], *lines[two:]]
+            assert next(faults(b"".join(repeated)), None), ("repeated", one, two)
+            moved = [*removed[:two], lines[one], *removed[two:]]
+            assert moved == lines or next(faults(b"".join(moved)), None), ("moved", one, two)
 
 
 def test_commits_since_the_last_release(runs):
@@ -138,7 +213,7 @@ def test_reverted_on_every_host_though_one_was_well(runs):
     assert "/web2/up answered 500" in run.of("failure")[0]["message"]
     assert "add_colour" in run.output.split("did not go live")[-1], "the migrations that stay are named"
     assert run.report.startswith("# Release v3-is-not-well: reverted\n")
-    assert f"reverted: {run.outcome()['release']} in " in run.output
+    assert f"reverted: live is {run.live['web1']} on web1, web2, " in run.output
 
 
 def test_aborted_before_anything_was_live(runs):
