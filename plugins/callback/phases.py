@@ -17,7 +17,7 @@ description:
   - What fails is shown at once, with the message alone; tasks of hooks and load balancers that ran are shown by their
     names.
   - With C(-v) it is P(ansible.builtin.default#callback).
-  - It shows no recap of a release of which P(slipway.laravel.release_record#callback) tells the outcome.
+  - There is no recap of a run of which P(slipway.laravel.release_record#callback) tells the outcome.
 author:
   - The slipway.laravel authors (@slipway)
 requirements:
@@ -28,6 +28,7 @@ extends_documentation_fragment:
 """
 
 import os
+import re
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -47,7 +48,13 @@ if TYPE_CHECKING:
 
 ROLE = "slipway.laravel.release"
 MODULES = ("slipway.laravel.release", "slipway.laravel.release_build")
-RECORD = "slipway.laravel.release_record"
+
+FAIL = ("ansible.builtin.fail", "fail")
+# Where a command that failed has said why, and how much of that is shown.
+PRINTED = ("stderr", "stdout", "module_stderr", "module_stdout")
+LINES = 20
+# What would move the cursor, hide text or turn it around.
+CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 # Prepare or tell nothing that a phase does not: the lock and looks are part of preflight, sign-offs tell of themselves.
 SILENT = {
@@ -135,17 +142,35 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
         self._task = None
         self._phases, self._ran = {}, {}
 
-    def _failure(self, result: CallbackTaskResult, what: str, passed_over: bool) -> None:
+    def _failure(self, result: CallbackTaskResult, what: str, note: str = "") -> None:
         self._clear()
-        masked = record.current() or record.RecordFile
-        message = str(masked.masker.data(result.result).get("msg") or "no message").strip().replace("\n", "\n    ")
-        label = f"{name_of(result.task)}: " if result.task.action != "ansible.builtin.fail" else ""
-        suffix = " (the release goes on)" if passed_over else ""
+        self._handle_warnings(result.result)
+        content = (record.current() or record.RecordFile).masker.data(result.result)
+        task = result.task
+        label = "" if task.action in FAIL else f"{name_of(task)}: "
+        if content.get("ansible_loop_var"):
+            label += f"({self._get_item_label(content)}) "
+        lines = str(content.get("msg") or content.get("censored") or "no message").strip().splitlines()
+        # Of a command the message says no more than that it failed.
+        printed = next((text for name in PRINTED if (text := str(content.get(name) or "").strip())), "")
+        lines += [] if printed in lines else printed.splitlines()[-LINES:]
+        text = "\n    ".join(CONTROLS.sub("\ufffd", line) for line in lines)
         self._display.display(
-            f"  {what:<9}  {self.host_label(result)}  {label}{message}{suffix}",
+            f"  {what:<9}  {self.host_label(result)}  {label}{text}{note}",
             color=C.COLOR_ERROR,
             stderr=self.get_option("display_failed_stderr"),
         )
+
+    def _debug(self, result: CallbackTaskResult) -> None:
+        """Show what a task tells people as it is."""
+        told = result.result.get("msg")
+        texts = [told] if isinstance(told, str) else told
+        if result.task.loop or not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            super().v2_runner_on_ok(result)
+            return
+        self._flush()
+        for text in texts:
+            self._display.display(f"\n{text}", color=C.COLOR_WARN if text.startswith("WARNING") else None)
 
     # What happens in the run
 
@@ -173,13 +198,10 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
         if not self._is_short(result.task):
             super().v2_runner_on_ok(result)
             return
-        content, host = result.result, self.host_label(result)
-        if result.task.action == "ansible.builtin.debug":
-            told = content.get("msg") or []
-            self._flush()
-            for text in [told] if isinstance(told, str) else told:
-                self._display.display(f"\n{text}", color=C.COLOR_WARN if text.startswith("WARNING") else None)
+        if result.task.action in C._ACTION_DEBUG:
+            self._debug(result)
             return
+        content, host = result.result, self.host_label(result)
         if content.get("warnings") or content.get("deprecations"):
             self._clear()
         self._handle_warnings_and_exception(result)
@@ -197,17 +219,17 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
         if not self._is_short(result.task):
             super().v2_runner_on_failed(result, ignore_errors)
         elif not (result.task.loop and "results" in result.result):
-            self._failure(result, "FAILED", ignore_errors)
+            self._failure(result, "FAILED", " (ignored)" if ignore_errors else "")
 
     def v2_runner_item_on_failed(self, result: CallbackTaskResult) -> None:
         if self._is_short(result.task):
-            self._failure(result, "FAILED", bool(result.task.ignore_errors))
+            self._failure(result, "FAILED")
         else:
             super().v2_runner_item_on_failed(result)
 
     def v2_runner_on_unreachable(self, result: CallbackTaskResult) -> None:
         if self._is_short(result.task):
-            self._failure(result, "AWAY", False)
+            self._failure(result, "AWAY")
         else:
             super().v2_runner_on_unreachable(result)
 
@@ -234,5 +256,6 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
 
     def v2_playbook_on_stats(self, stats: AggregateStats) -> None:
         self._flush()
-        if not self._released or RECORD not in C.CALLBACKS_ENABLED:
+        # The record tells how the release ended; where there is none, nothing else does.
+        if record.current() is None:
             super().v2_playbook_on_stats(stats)

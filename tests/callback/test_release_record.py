@@ -22,6 +22,10 @@ def home(tmp_path_factory):
     return tmp_path_factory.mktemp("fleet")
 
 
+# It fails, and prints what would hide text on a terminal.
+HOOK = {
+    "after_build": [{"command": ["sh", "-c", "printf 'the queue of web1 is \\033[8mlong' >&2; false"], "hosts": "web1"}]
+}
 VAULTED = {"vault_word": "v4ult-of-the-inventory", "vault_plain": ["of no kind that anybody knows"]}
 
 
@@ -68,6 +72,7 @@ def runs(home):
         "check": fleet.release("v1", "--check", "--limit=web1"),
         "reverted": fleet.release("v3-is-not-well"),
         "aborted": fleet.release("v5-does-not-build"),
+        "hook": fleet.release("v4-does-not-migrate", "-e", json.dumps({"release_hooks": HOOK})),
         "migration": fleet.release("v4-does-not-migrate"),
         "talkative": tell_secrets(fleet),
         "rollback": share_records(fleet),
@@ -152,6 +157,13 @@ def test_screen_shows_a_failure_where_it_happens(runs):
     assert "aborted: v5-does-not-build did not go live, nothing was switched; live is ID on web1, web2, N s" in screen(
         runs["aborted"]
     )
+
+
+def test_screen_says_why_a_command_failed(runs):
+    lines = screen(runs["hook"])
+    at = next(number for number, line in enumerate(lines) if "FAILED" in line)
+    assert lines[at] == "  FAILED     web1  Run after_build, hook 1: non-zero return code"
+    assert lines[at + 1] == "    the queue of web1 is \ufffd[8mlong"
 
 
 def test_screen_is_that_of_ansible_where_it_is_asked_for_or_no_release(runs):
