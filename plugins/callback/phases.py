@@ -103,10 +103,14 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
     def _is_short(self, task: Task) -> bool:
         return self._display.verbosity == 0 and is_release(task)
 
+    def _number(self, host: str) -> int:
+        """The place of a host in the inventory's order."""
+        return self._order.get(host, len(self._order))
+
     # Writing
 
     def _line(self, what: str, hosts: list[str], seconds: float, text: str, colour: str | None = None) -> None:
-        hosts = sorted(hosts, key=lambda host: self._order.get(host, len(self._order)))
+        hosts = sorted(hosts, key=self._number)
         where = " ".join(hosts) if len(hosts) <= 4 else f"{len(hosts)} hosts"
         line = f"  {what:<9}  {where:<{self._width}}  {seconds:6.1f} s"
         self._display.display(f"{line}  {text}" if text else line, color=colour)
@@ -130,7 +134,8 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
         # What Ansible and the network needed around the module counts for its first phase.
         took = {name: max(found["seconds"] for found in phases) for name, phases in self._phases.items()}
         around = max(time.time() - self._began - sum(took.values()), 0)
-        for name, phases in self._phases.items():
+        for name, unordered in self._phases.items():
+            phases = sorted(unordered, key=lambda phase: self._number(phase["host"]))
             found = dict.fromkeys(text for phase in phases if (text := summary_of(phase)))
             colour = C.COLOR_CHANGED if any(phase["changed"] for phase in phases) else C.COLOR_OK
             self._line(name, [phase["host"] for phase in phases], took[name] + around, "; ".join(found), colour)
@@ -257,5 +262,5 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
     def v2_playbook_on_stats(self, stats: AggregateStats) -> None:
         self._flush()
         # The record tells how the release ended; where there is none, nothing else does.
-        if record.current() is None:
+        if self._display.verbosity > 0 or record.current() is None:
             super().v2_playbook_on_stats(stats)
