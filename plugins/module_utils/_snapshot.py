@@ -309,20 +309,47 @@ class Server:
                 stdin.write(empty)
                 stdin.writelines(lines)
 
-    def _empty_mysql(self) -> bytes:
-        statements = ["set foreign_key_checks = 0;"]
-        for kind, schema, table in (
-            ("table", "table_schema", "tables where table_type <> 'VIEW'"),
-            ("view", "table_schema", "views where true"),
-            ("procedure", "routine_schema", "routines where routine_type = 'PROCEDURE'"),
-            ("function", "routine_schema", "routines where routine_type = 'FUNCTION'"),
-            ("event", "event_schema", "events where true"),
+    def _objects(self) -> Iterator[tuple[str, str, str]]:
+        """Yield kind, name and definer of all that a MySQL database holds; a table has no definer."""
+        for kind, schema, name, definer, table in (
+            ("table", "table_schema", "table_name", "''", "tables where table_type <> 'VIEW'"),
+            ("view", "table_schema", "table_name", "definer", "views where true"),
+            ("procedure", "routine_schema", "routine_name", "definer", "routines where routine_type = 'PROCEDURE'"),
+            ("function", "routine_schema", "routine_name", "definer", "routines where routine_type = 'FUNCTION'"),
+            ("event", "event_schema", "event_name", "definer", "events where true"),
         ):
-            column = "routine_name" if "routine" in schema else f"{schema.partition('_')[0]}_name"
-            query = f"select {column} from information_schema.{table} and {schema} = database()"  # noqa: S608
-            names = [row[0].replace("`", "``") for row in self.rows(query)]
-            statements += [f"drop {kind} if exists `{name}`;" for name in names]
-        return ("\n".join(statements) + "\n").encode()
+            query = f"select {name}, {definer} from information_schema.{table} and {schema} = database()"  # noqa: S608
+            for row in self.rows(query):
+                yield kind, row[0], row[1]
+
+    def _empty_mysql(self) -> bytes:
+        return _drops((kind, name) for kind, name, _definer in self._objects())
+
+    def drop_of_others(self) -> None:
+        """Drop what other accounts have made. MySQL refuses that for accounts of administrators; then no data is gone.
+
+        :raises SnapshotError: it was refused
+        """
+        if self.database.driver != "mysql":
+            return
+        own = self.rows("select current_user()")[0][0]
+        others = [(kind, name, definer) for kind, name, definer in self._objects() if definer not in ("", own)]
+        if not others:
+            return
+        try:
+            program = self.program("mariadb", "mysql")
+            with self._running(
+                program, [self.database.name], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+            ) as process, contextlib.suppress(BrokenPipeError):
+                cast(IO[bytes], process.stdin).write(_drops((kind, name) for kind, name, _definer in others))
+        except SnapshotError as exc:
+            made = ", ".join(f"{kind} {name} by {definer}" for kind, name, definer in others)
+            raise SnapshotError(f"{exc}; or drop as their makers what others have made: {made}") from exc
+
+
+def _drops(objects: Iterable[tuple[str, str]]) -> bytes:
+    lines = [f"drop {kind} if exists `{name.replace('`', '``')}`;" for kind, name in objects]
+    return "".join(f"{line}\n" for line in ["set foreign_key_checks = 0;", *lines]).encode()
 
 
 def _for_mysql(lines: Iterable[bytes], user: str) -> Iterator[bytes]:
@@ -580,6 +607,11 @@ class Snapshots:
         started = time.monotonic()
         entry = self.check(snapshot, database)
         safety = self.take(database, "before-restore")
+        if database.driver != "sqlite":
+            try:
+                Server(database, self._environment).drop_of_others()
+            except SnapshotError as exc:
+                raise SnapshotError(f"{snapshot} was not loaded, and no data was touched: {exc}") from exc
         try:
             self._load(entry, database)
         except SnapshotError as exc:

@@ -40,7 +40,7 @@ if "-e" in words:
     query = words[words.index("-e") + 1]
     if query == play.get("refused"):
         sys.exit("ERROR 1044 (42000) at line 1: Access denied for user 'app'@'%' to database 'app'")
-    told = {"data_length": play["size"], "current_user": "app@%", "table_name": "old\nfk", "view_name": "v"}
+    told = {"data_length": play["size"], "current_user": "app@%", "'VIEW'": "old\t\nfk\t", "views": play["views"]}
     sys.exit(print(next((text for part, text in told.items() if part in query), ""), end=""))
 loads = HOME / "loads"
 loads.mkdir(exist_ok=True)
@@ -88,7 +88,7 @@ def mysql(tmp_path, monkeypatch):
         f"DB_CONNECTION=mysql\nDB_HOST=db.test\nDB_DATABASE=app\nDB_USERNAME=app\nDB_PASSWORD='{PASSWORD}'\n"
     )
     play = {"version": "mariadb-dump from 11.8.3-MariaDB", "dump": DUMP, "dump_error": "", "dump_status": 0}
-    play.update(size="1000", failing_loads=0)
+    play.update(size="1000", failing_loads=0, views="")
 
     def change(**values):
         play.update(values)
@@ -386,6 +386,17 @@ def test_a_database_that_is_not_whole_is_said_loudly(mysql, snapshot):
     mysql(failing_loads=2)
     code, result = snapshot(state="restored", id=taken["id"])
     assert (code, "THE DATABASE app IS NOT WHOLE; the state before is in" in result["msg"]) == (1, True)
+
+
+def test_what_another_account_made_is_dropped_before_any_data(tmp_path, mysql, snapshot):
+    taken = snapshot()[1]["snapshot"]
+    mysql(views="sums\troot@localhost\nmine\tapp@%\n")
+    assert snapshot(state="restored", id=taken["id"])[0] == 0
+    assert (tmp_path / "loads/0").read_text() == "set foreign_key_checks = 0;\ndrop view if exists `sums`;\n"
+    mysql(failing_loads=3, views="sums\troot@localhost\n")
+    code, result = snapshot(state="restored", id=taken["id"])
+    assert (code, "no data was touched" in result["msg"], "NOT WHOLE" in result["msg"]) == (1, True, False)
+    assert "view sums by root@localhost" in result["msg"]
 
 
 def test_pgsql_leaves_comments_on_extensions_out_but_not_data():
