@@ -526,11 +526,12 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
 
     def _message(self, content: dict[str, Any]) -> str:
         """Return what failed, and of a command the last lines that it printed, which say why."""
-        message = str(content.get("msg") or content.get("censored") or "no message")
-        printed = next((text for name in PRINTED if (text := str(content.get(name) or "").strip())), "")
-        # Before it is cut: of a part nobody can tell that it is secret.
-        masked = self._record.masker.text(printed) if self._record else ""
-        return "\n".join([message, *(line for line in masked.splitlines()[-LINES:] if line.strip() not in message)])
+        # Before anything is cut: of a part nobody can tell that it is secret.
+        masked = (self._record or RecordFile).masker.text
+        message = masked(str(content.get("msg") or content.get("censored") or "no message"))
+        printed = next((text for name in PRINTED if (text := masked(str(content.get(name) or "").strip()))), "")
+        # Some modules have it in their message already.
+        return "\n".join([message, *(line for line in printed.splitlines()[-LINES:] if line.strip() not in message)])
 
     def _note(self, result: CallbackTaskResult) -> None:
         if self._record is None or action_of(result.task) not in RELEASE_ACTIONS:

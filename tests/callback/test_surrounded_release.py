@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from fleet import ROOT, SECRETS, Fleet, write
+from fleet import HOSTS, ROOT, SECRETS, Fleet, write
 
 BEFORE = f"""
 - name: Prepare
@@ -77,7 +77,7 @@ def test_what_was_rescued_or_failed_afterwards_does_not_make_the_release_partial
 def test_a_failure_tells_what_the_command_printed(run):
     failures = run.of("failure")
     warm = [failure for failure in failures if failure["task"].endswith("Warm up the cache")]
-    assert [failure["host"] for failure in warm] == ["web1"]
+    assert [failure["host"] for failure in warm] == HOSTS
     message, *lines = warm[0]["message"].splitlines()
     assert "non-zero return code" in message
     assert lines == [str(number) for number in range(81, 101)]
@@ -91,5 +91,5 @@ def test_a_failed_item_of_a_loop_is_named(run):
 
 
 def test_what_may_not_be_told_says_so(run):
-    (censored,) = [failure for failure in run.of("failure") if failure["task"] == "Tell nobody"]
-    assert "no_log: true" in censored["message"]
+    censored = [failure for failure in run.of("failure") if failure["task"].endswith("Tell nobody")]
+    assert ["no_log: true" in failure["message"] for failure in censored] == [True, True]
