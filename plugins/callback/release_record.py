@@ -60,7 +60,8 @@ options:
         in an agent; nobody is asked for it.
       - Without it, the first that can sign of the usual files in C(~/.ssh) (ed25519, ecdsa, rsa), then those of the
         agent.
-      - The key of a security device wants to be touched at the end of each release, within a minute.
+      - The key of a security device wants to be touched at the end of each release, within a minute; else
+        the record is entered without a signature.
     type: path
     ini:
       - section: callback_release_record

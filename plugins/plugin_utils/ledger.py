@@ -163,6 +163,16 @@ class Ledger:
             raise ChainError(f"{path} is not the record that was entered in {NAME}")
         return int(last["entries"])
 
+    def may_sign(self, name: str, content: bytes, path: str) -> list[dict[str, Any]]:
+        """Return the entries of a record that is to be entered.
+
+        :raises ChainError: it holds what no run has added
+        """
+        entries, known = entries_of(content, path), self.known(name, content, path)
+        if entries[known:] and entries[known]["event"] not in BEGIN:
+            raise ChainError(f"{path} line {known + 1} was added by no run: it is not signed")
+        return entries
+
     def enter(self, record: RecordFile, closed_by: str = "") -> dict[str, Any]:
         """Sign a record, enter it, and sign the ledger.
 
@@ -170,11 +180,8 @@ class Ledger:
         :raises ChainError: it holds what no run has added
         """
         content, name = record.content(), os.path.basename(record.path)
-        entries = entries_of(content, record.path)
         with self.lock():
-            known = self.known(name, content, record.path)
-            if entries[known:] and entries[known]["event"] not in BEGIN:
-                raise ChainError(f"{record.path} line {known + 1} was added by no run: it is not signed")
+            entries = self.may_sign(name, content, record.path)
             described = self.describe(name, content, entries)
             before = self.entries()
             previous = before[-1]["data"]["record"] if before else ""

@@ -19,7 +19,6 @@ from typing import Any
 from ansible_collections.slipway.laravel.plugins.plugin_utils.chain import (
     ChainError,
     ChainFile,
-    entries_of,
     lines_of,
     parse,
 )
@@ -261,9 +260,10 @@ class Shared:
         for entry in added:
             data = entry["data"]
             if data["record"] in again:
-                with open(os.path.join(ledger.directory, data["record"]), "rb") as handle:
+                path = os.path.join(ledger.directory, data["record"])
+                with open(path, "rb") as handle:
                     content = handle.read()
-                described = ledger.describe(data["record"], content, entries_of(content, data["record"]))
+                described = ledger.describe(data["record"], content, ledger.may_sign(data["record"], content, path))
                 data = ledger.sign({**data, **described})
             before = ledger.entries()
             ledger.add({**data, "previous": before[-1]["data"]["record"] if before else ""}, entry["time"])

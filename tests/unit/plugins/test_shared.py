@@ -304,6 +304,24 @@ def test_what_was_spoilt_there_is_not_taken(team, allowed):
     whole(bob, allowed)
 
 
+def test_what_was_smuggled_in_there_is_not_signed_here(team, allowed):
+    ann, bob = team
+    ann.release("r1")
+    ann.share()
+    bob.take()
+    record = RecordFile(str(ann.directory / "r1.jsonl"), create=False)
+    record.append("signoff", {"item": "smuggled", "by": "bob"})
+    record.close()
+    ann.release("r2")
+    git(ann.root, "add", "production")
+    git(ann.root, "-c", "user.name=ann", "-c", "user.email=ann@host", "commit", "--quiet", "-m", "Smuggle")
+    git(ann.root, "push", "--quiet")
+    bob.sign_off("r1")
+    with pytest.raises(GitError, match=r"r1\.jsonl line 6 was added by no run"):
+        bob.share()
+    whole(bob, allowed)
+
+
 def test_lines_that_only_we_have():
     assert added_here(b"1\n2\n", b"1\n2\n3\n4\n") == [b"3\n", b"4\n"]
     assert added_here(b"1\n2\n9\n", b"1\n2\n3\n") == [b"3\n"]
