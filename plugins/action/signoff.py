@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -140,7 +139,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
                 "callbacks_enabled = slipway.laravel.release_record"
             )
         self.directory = os.path.dirname(journal.path) if journal else ""
-        self.people = People(args["people"], args["operator"] or getpass.getuser(), args["allowed_signers"])
+        self.people = People(args["people"], args["operator"] or record.user(), args["allowed_signers"])
         if args["of_release"]:
             self.past = self.finished(args["of_release"])
             checklist = self.past.checklist["content"]
@@ -201,7 +200,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
             mask=record.RecordFile.masker.data if journal is None else journal.masker.data,
             tell=lambda text, colour: display.display(text, color=colour or None),
             ask=self.ask if self.args["prompt"] and not self._task.check_mode else None,
-            by=self.args["by"] or self.args["operator"] or getpass.getuser(),
+            by=self.args["by"] or self.args["operator"] or record.user(),
             key=self.args["key"],
             language=self.args["language"] or (self.binding.checklist["languages"][0]),
             version=self.args["version"],

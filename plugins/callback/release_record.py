@@ -60,7 +60,8 @@ options:
         in an agent; nobody is asked for it.
       - Without it, the first that can sign of the usual files in C(~/.ssh) (ed25519, ecdsa, rsa), then those of the
         agent.
-      - The key of a security device wants to be touched at the end of each release, within a minute.
+      - The key of a security device wants to be touched at the end of each release, within a minute; else
+        the record is entered without a signature.
     type: path
     ini:
       - section: callback_release_record
@@ -102,7 +103,6 @@ options:
 """
 
 import atexit
-import getpass
 import os
 import socket
 import time
@@ -135,6 +135,7 @@ if TYPE_CHECKING:
     from ansible.playbook.task import Task
 
 PREFIX = "slipway.laravel."
+ROLE = PREFIX + "release"
 RELEASE_ACTIONS = (PREFIX + "release", PREFIX + "release_build")
 # The record must be there before the first of these changes or signs anything.
 SIGNOFF = PREFIX + "signoff"
@@ -148,6 +149,11 @@ FAILURES = (OSError, ChainError, SigningError, GitError)
 
 # The phases that a release has and a rollback has not.
 BROUGHT = ("build", "stage")
+
+FAIL = "ansible.builtin.fail"
+# Where a command that failed has said why, and how many lines of that are kept.
+PRINTED = ("stderr", "stdout", "module_stderr", "module_stdout")
+LINES = 20
 
 # Actions of ansible-core that run nothing on a host. All others run a module there.
 ON_CONTROLLER = {
@@ -198,6 +204,20 @@ def vault_files(directories: list[str]) -> list[str]:
                     if handle.read(14) == b"$ANSIBLE_VAULT":
                         found.append(os.path.join(directory, file))
     return found
+
+
+def action_of(task: Task) -> str:
+    """Return the full name of what a task does, also where the play names its collections."""
+    return str(task._resolved_action or task.action)
+
+
+def file_of_role(task: Task) -> str:
+    """Return the file of the role release that a task stands in; a task of a hook stands in a file of the user's."""
+    role = task._role
+    if role is None or role.get_name(include_role_fqcn=True) != ROLE:
+        return ""
+    path = os.path.realpath((task.get_path() or "").rpartition(":")[0])
+    return os.path.basename(path) if path.startswith(f"{role.get_role_path()}{os.sep}") else ""
 
 
 def runs_no_module(action: str) -> bool:
@@ -255,7 +275,12 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         self._started = self._task_started = self._spent = 0.0
         self._phases: list[dict[str, Any]] = []
         self._release = ""
-        self._failed = self._named = False
+        self._told_failed = self._named = False
+        self._asked: list[str] = []
+        self._broken: set[str] = set()
+        # How the run ended, and report and signer of its record as soon as that is closed.
+        self._ended = ""
+        self._closed: tuple[str, str] | None = None
         self._module_runs: dict[str, int] = {}
         self._live: dict[str, str | None] = {}
         self._lost: set[str] = set()
@@ -268,7 +293,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         self._directory = os.path.join(self._root, inventory_name(sources))
         self._sources = [os.path.abspath(source) for source in sources if "," not in source]
         self._allowed_signers = self.get_option("allowed_signers") or os.path.join(self._root, "allowed_signers")
-        self._who = f"{getpass.getuser()}@{socket.gethostname()}"
+        self._who = f"{record.user()}@{socket.gethostname()}"
 
     # Writing
 
@@ -319,6 +344,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
             self._refuse(str(exc))
             return
         record.set_current(self._record)
+        self._asked = self._hosts
         # A run that is interrupted does not get to its statistics.
         atexit.register(self._interrupted, os.getpid())
         self._spent += time.perf_counter() - began
@@ -338,7 +364,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
             "version": self._version,
             "inventory": os.path.basename(self._directory),
             "hosts": self._hosts,
-            "user": getpass.getuser(),
+            "user": record.user(),
             "controller": socket.gethostname(),
             "ansible_core": ansible_version,
         }
@@ -436,9 +462,9 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         self._hosts = [host.name for host in variables._inventory.get_hosts(play.hosts)]
 
     def v2_playbook_on_task_start(self, task: Task, is_conditional: bool) -> None:
-        begin = self._record is None and not self._refused and task.action in RECORDED
+        begin = self._record is None and not self._refused and action_of(task) in RECORDED
         if begin and not context.CLIARGS.get("check"):
-            self._open(task.action)
+            self._open(action_of(task))
         self._task_started = time.time()
 
     def v2_runner_on_ok(self, result: CallbackTaskResult) -> None:
@@ -449,18 +475,26 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         self._count(result)
         self._note(result)
         if not ignore_errors:
-            self._note_failure(result, str(result.result.get("msg", "no message")))
+            self._note_broken(result)
+            # Of a loop, each item that failed has told.
+            if not (result.task.loop and "results" in result.result):
+                self._note_failure(result, self._message(result.result))
 
     def v2_runner_item_on_ok(self, result: CallbackTaskResult) -> None:
         self._count(result, item=True)
 
     def v2_runner_item_on_failed(self, result: CallbackTaskResult) -> None:
         self._count(result, item=True)
+        if not result.task_fields.get("ignore_errors"):
+            content = result.result
+            label = f"({self._get_item_label(content)}) " if content.get("ansible_loop_var") else ""
+            self._note_failure(result, label + self._message(content))
 
     def v2_runner_on_unreachable(self, result: CallbackTaskResult) -> None:
         # The role lets hosts that went away take part to the end, where it fails for them.
-        message = f"unreachable: {result.result.get('msg', '')}"
-        self._note_failure(result, message, passed_over=result.task.ignore_unreachable)
+        self._note_failure(result, f"unreachable: {result.result.get('msg', '')}")
+        if not result.task.ignore_unreachable:
+            self._note_broken(result)
         host = result.host.get_name()
         phases = (result.task_fields.get("args") or {}).get("phases") or []
         switched = any((phase["host"], phase["phase"]) == (host, "switch") for phase in self._phases)
@@ -478,14 +512,30 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         if host != "localhost" or "localhost" in self._hosts:
             self._module_runs[host] = self._module_runs.get(host, 0) + 1
 
-    def _note_failure(self, result: CallbackTaskResult, message: str, passed_over: bool = False) -> None:
-        self._failed = self._failed or not passed_over
-        if result.task.action == "ansible.builtin.fail":
+    def _note_broken(self, result: CallbackTaskResult) -> None:
+        """Remember where the release failed; whether that was rescued is known at the end."""
+        file = file_of_role(result.task)
+        if file or action_of(result.task) in RECORDED:
+            self._broken.add(result.host.get_name())
+        # Whatever failed in the role, it goes back, and says so by this task.
+        self._told_failed = self._told_failed or (file == "revert.yml" and action_of(result.task) == FAIL)
+
+    def _note_failure(self, result: CallbackTaskResult, message: str) -> None:
+        if action_of(result.task) == FAIL and file_of_role(result.task):
             return  # the role tells how it ended; the failure itself has an entry
         self._append("failure", {"host": result.host.get_name(), "task": result.task.get_name(), "message": message})
 
+    def _message(self, content: dict[str, Any]) -> str:
+        """Return what failed, and of a command the last lines that it printed, which say why."""
+        # Before anything is cut: of a part nobody can tell that it is secret.
+        masked = (self._record or RecordFile).masker.text
+        message = masked(str(content.get("msg") or content.get("censored") or "no message"))
+        printed = next((text for name in PRINTED if (text := masked(str(content.get(name) or "").strip()))), "")
+        # Some modules have it in their message already.
+        return "\n".join([message, *(line for line in printed.splitlines()[-LINES:] if line.strip() not in message)])
+
     def _note(self, result: CallbackTaskResult) -> None:
-        if self._record is None or result.task.action not in RELEASE_ACTIONS:
+        if self._record is None or action_of(result.task) not in RELEASE_ACTIONS:
             return
         content = dict(result.result)
         host = content.get("_ansible_delegated_vars", {}).get("inventory_hostname") or result.host.get_name()
@@ -501,7 +551,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
             self._phases.append(phase)
             self._append("phase", self._phases[-1])
             around = 0
-        if result.task.action == RELEASE_ACTIONS[0]:
+        if action_of(result.task) == RELEASE_ACTIONS[0]:
             self._lost.discard(host)
             if "current" in content:
                 self._live[host] = content["current"]
@@ -516,13 +566,19 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
     def v2_playbook_on_stats(self, stats: AggregateStats) -> None:
         if self._record is None:
             return
-        failed = self._failed or bool(stats.failures or stats.dark)
-        outcome = outcome_of(self._phases, failed, bool(self._lost))
+        outcome = outcome_of(self._phases, self._has_failed(stats), bool(self._lost))
         events = {entry["event"] for entry in self._entries()}
         if outcome == "unchanged" and "signoff" not in events and not self._later:
             self._discard()
         else:
             self._end(outcome)
+
+    def _has_failed(self, stats: AggregateStats) -> bool:
+        """Say whether the release failed, whatever else the playbook does before and after it."""
+        failed = {*stats.failures, *stats.dark}
+        # Hosts that failed before the release came to them have not got it.
+        left_out = failed & set(self._asked) - {phase["host"] for phase in self._phases}
+        return self._told_failed or bool(left_out or failed & self._broken)
 
     def _entries(self) -> list[dict[str, Any]]:
         try:
@@ -534,7 +590,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         """Close the record of a run that ends without its statistics; workers are forks, and have this handler too."""
         if self._record is not None and os.getpid() == process:
             # What hosts were doing at that moment is not known: the same as if this process had been killed.
-            self._end("killed", interrupted=True)
+            self._end("killed", share=False)
 
     def _discard(self) -> None:
         if self._record is not None:
@@ -545,11 +601,13 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         self._record = None
         record.set_current(None)
 
-    def _end(self, outcome: str, interrupted: bool = False) -> None:
+    def _end(self, outcome: str, share: bool = True) -> None:
         """Close the record: outcome, report, signature, ledger. The release has ended, whatever fails here."""
         kept = self._record
         if kept is None:
             return
+        # Whoever interrupts this, such as the wait for a key, gets here again, and changes nothing about the outcome.
+        outcome = self._ended = self._ended or outcome
         total = round(time.time() - self._started, 1)
         seconds: dict[str, float] = {}
         for phase in self._phases:
@@ -567,8 +625,9 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
                 "module_runs": self._module_runs,
                 "recording_seconds": round(self._spent, 3),
             }
-            self._append("outcome", {**about, "interrupted": True} if interrupted else about)
-        report, signed = self._close(kept, share=not interrupted)
+            if [entry["event"] for entry in self._entries()][-1:] != ["outcome"]:
+                self._append("outcome", {**about, "interrupted": True} if outcome == "killed" else about)
+        report, signed = self._close(kept, share)
         self._record = None
         record.set_current(None)
         # Last, as nothing that counts may depend on it.
@@ -578,19 +637,16 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         """Return the path of the report, and who signed."""
         report = signed = ""
         try:
-            report = self._report(kept)
-            self._find_signer()
-            signed = f"not signed: {self._unsigned}"
-            ledger = Ledger(self._directory, self._signer)
-            entered = ledger.enter(kept)
-            signed = f"signed by {entered['signer']}" if entered["signature"] else signed
-            for path in ledger.close_killed(kept.path):
-                self._display.warning(f"release_record: closed {path}, whose run was killed")
-                closed = RecordFile(path, create=False)
-                self._report(closed)
-                closed.close()
-            kept.close()
-            if share and self.get_option("git"):
+            if self._closed is None:
+                report = self._report(kept)
+                signed = self._enter(kept)
+                self._closed = report, signed
+                self._close_killed(kept)
+                kept.close()
+            report, signed = self._closed
+            if self.get_option("git"):
+                if not share:
+                    raise GitError("the run was interrupted")
                 name = os.path.splitext(os.path.basename(kept.path))[0]
                 Shared(self._root, self._signer, self._who).share(f"Record {os.path.basename(self._directory)} {name}")
         except GitError as exc:
@@ -599,10 +655,27 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
                 f"before that: git -C {self._root} push"
             )
         except FAILURES as exc:
-            self._display.warning(
-                f"release_record: {exc}; the record of this run is not closed, the next run does that"
-            )
+            state = "" if self._closed else "; the record of this run is not in the ledger, as verification will say"
+            self._display.warning(f"release_record: {exc}{state}")
         return report, signed
+
+    def _enter(self, kept: RecordFile) -> str:
+        """Enter the record in the ledger, and say who signed."""
+        self._find_signer()
+        try:
+            entered = Ledger(self._directory, self._signer).enter(kept)
+        except SigningError as exc:
+            # No other run enters a record that tells its end: that could be anybody's.
+            self._unsigned, self._signer = str(exc), None
+            entered = Ledger(self._directory, None).enter(kept)
+        return f"signed by {entered['signer']}" if entered["signature"] else f"not signed: {self._unsigned}"
+
+    def _close_killed(self, kept: RecordFile) -> None:
+        for path in Ledger(self._directory, self._signer).close_killed(kept.path):
+            self._display.warning(f"release_record: closed {path}, whose run was killed")
+            closed = RecordFile(path, create=False)
+            self._report(closed)
+            closed.close()
 
     def _report(self, kept: RecordFile) -> str:
         report = os.path.splitext(kept.path)[0] + ".md"

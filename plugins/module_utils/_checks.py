@@ -75,8 +75,6 @@ SPECS: dict[str, dict[str, Any]] = {
 
 # What the scheduler prints when it has run: nothing was due, or what it started, from Laravel 8 on.
 _SCHEDULED = re.compile(r"No scheduled commands are ready to run|Running (scheduled command: |\[)|\.{3,} .*(DONE|FAIL)")
-# Laravel's drivers that write to files.
-_FILE_DRIVERS = ("single", "daily", "")
 
 
 class MissingError(Exception):
@@ -240,15 +238,16 @@ class Facts:
             for path in sorted(glob.glob(os.path.join(self._layout.shared_dir, pattern)))
             if os.path.isfile(path)
         ]
-        if not paths and not any(channel["driver"] in _FILE_DRIVERS for channel in info["log"]):
+        if not paths:
             names = ", ".join(channel["channel"] for channel in info["log"])
             raise MissingError(
                 f"the application logs to {names}, and no file is {' or '.join(files)} in {self._layout.shared_dir}",
-                "let it log to a file too, or let a person who sees that log sign",
+                "name its files, let it log to a file too, or let a person who sees that log sign",
             )
-        counts = _logs.count_levels(paths, _seconds(switched["switched_at"]), info["utc_offset"])
+        counts, unreadable = _logs.count_levels(paths, _seconds(switched["switched_at"]), info["utc_offset"])
         levels = sorted({channel["level"] for channel in info["log"]})
-        return {**switched, "files": paths, "entries": counts, "logged_from": levels, "until": _utc(time.time())}
+        facts = {"files": paths, "unreadable": unreadable, "entries": counts, "logged_from": levels}
+        return {**switched, **facts, "until": _utc(time.time())}
 
     # What runs
 

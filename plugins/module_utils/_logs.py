@@ -15,7 +15,7 @@ import json
 import os
 import re
 from array import array
-from typing import BinaryIO, Callable, Iterator, Optional
+from typing import Any, BinaryIO, Callable, Iterator, Optional
 
 LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 _Time = Callable[[bytes], Optional[float]]
@@ -45,16 +45,37 @@ def laravel_time(offset: int) -> _Time:
 
     def time_of(line: bytes) -> float | None:
         found = _LARAVEL.match(line)
-        if not found:
-            return None
-        day, clock, zone = (part.decode() if part else "" for part in found.groups()[:3])
+        if found:
+            day, clock, zone = (part.decode() if part else "" for part in found.groups()[:3])
+            text = f"{day}T{clock}{zone}"
+        else:
+            text = str(_json_entry(line).get("datetime", ""))
         try:
-            moment = datetime.datetime.fromisoformat(f"{day}T{clock}{'+00:00' if zone in ('', 'Z') else zone}")
+            moment = datetime.datetime.fromisoformat(re.sub("Z$", "+00:00", text))
         except ValueError:
             return None
-        return moment.timestamp() - (0 if zone else offset)
+        if moment.tzinfo:
+            return moment.timestamp()
+        return moment.replace(tzinfo=datetime.timezone.utc).timestamp() - offset
 
     return time_of
+
+
+def _json_entry(line: bytes) -> dict[str, Any]:
+    """Return what a line of Monolog's JsonFormatter holds, nothing of any other line."""
+    if not line.startswith(b"{"):
+        return {}
+    try:
+        entry = json.loads(line.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return {}
+    return entry if isinstance(entry, dict) else {}
+
+
+def laravel_level(line: bytes) -> str:
+    """Return the level of a line of Laravel's log, empty when it has none."""
+    found = _LARAVEL.match(line)
+    return found[4].decode().lower() if found else str(_json_entry(line).get("level_name", "")).lower()
 
 
 def _first_time(log: BinaryIO, at: int, time_of: _Time) -> float | None:
@@ -118,17 +139,24 @@ def count_requests(paths: list[str], since: float, until: float, server: str = "
     return {"requests": count, "failed": failed, "p95_ms": round(p95 * 1000), "unreadable": unreadable}
 
 
-def count_levels(paths: list[str], since: float, offset: int) -> dict[str, int]:
+def count_levels(paths: list[str], since: float, offset: int) -> tuple[dict[str, int], list[str]]:
     """Count the entries of Laravel's logs since a moment, by level.
 
+    :return: the counts, and the logs that were written since, though nothing in them can be read as of that time
     :raises OSError: a log cannot be read
     """
     counts = dict.fromkeys(LEVELS, 0)
+    unreadable = []
     for path in paths:
+        read = False
         with open(path, "rb") as log:
             for dummy, line in lines_since(log, since, laravel_time(offset)):
-                found = _LARAVEL.match(line)
-                level = found[4].decode().lower() if found else ""
+                level = laravel_level(line)
                 if level in counts:
                     counts[level] += 1
-    return counts
+                    read = True
+            state = os.fstat(log.fileno())
+        # An entry has whole seconds: it may be written up to one later.
+        if state.st_size and state.st_mtime >= since + 1 and not read:
+            unreadable.append(path)
+    return counts, unreadable

@@ -347,7 +347,9 @@ def queue_depth(p: Values, facts: Values, context: Values) -> list[str]:
 def log_errors(p: Values, facts: Values, context: Values) -> list[str]:
     """Since the switch the log of the application has no new errors.
 
-    notes: Entries are counted by level; their texts, which may hold secrets, are not shown.
+    notes: Entries in Laravel's own form and lines of JSON (JsonFormatter) are counted by level; their texts, which may
+      hold secrets, are not shown. Where there is no log, or what was written to it can be read as neither, the check is
+      not well.
     parameters:
       files: Patterns of the log files, below C(shared).
       level:
@@ -356,9 +358,14 @@ def log_errors(p: Values, facts: Values, context: Values) -> list[str]:
         default: error
         description: Entries of this level and above count.
       maximum: {type: int, default: 0, description: Entries that are allowed.}
-    evidence: The files, the span of time, and the number of entries of each level.
+    evidence: The files, those that cannot be read, the span of time, and the number of entries of each level.
     """
     found = _other_release(facts, context)
+    found += [
+        f"{path} was written since {facts['switched_at']}, and no line of that time can be read; log in Laravel's own "
+        f"form or as JSON, or let a person who reads that log sign"
+        for path in facts["unreadable"]
+    ]
     lowest = LEVELS.index(p["level"])
     count = sum(facts["entries"][level] for level in LEVELS[lowest:])
     if count > p["maximum"]:

@@ -168,6 +168,8 @@ def _git(argv: list[str], repository: str = "", seconds: int = 30) -> subprocess
     environment = {
         **os.environ,
         "GIT_TERMINAL_PROMPT": "0",
+        "GIT_ASKPASS": "",
+        "SSH_ASKPASS_REQUIRE": "never",
         "GIT_SSH_COMMAND": os.environ.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ConnectTimeout=15"),
         "LC_ALL": "C",
         # By environment: a command line is visible to every user, and the address may hold a password.
@@ -177,7 +179,13 @@ def _git(argv: list[str], repository: str = "", seconds: int = 30) -> subprocess
     }
     try:
         return subprocess.run(
-            ["git", *argv], capture_output=True, check=False, timeout=seconds, env=environment, stdin=subprocess.DEVNULL
+            ["git", *argv],
+            capture_output=True,
+            check=False,
+            timeout=seconds,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
         )
     except FileNotFoundError as exc:
         raise UnprovenError("there is no git on the controller; install it") from exc

@@ -16,25 +16,39 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ansible_collections.slipway.laravel.plugins.plugin_utils.chain import ChainFile, entries_of, read
+from ansible_collections.slipway.laravel.plugins.plugin_utils.chain import (
+    ChainError,
+    ChainFile,
+    entries_of,
+    lines_of,
+    read,
+)
 from ansible_collections.slipway.laravel.plugins.plugin_utils.record import RecordFile
 from ansible_collections.slipway.laravel.plugins.plugin_utils.signature import Signer
 
 NAME = "ledger.jsonl"
 
+# What each run begins with in a record.
+BEGIN = ("run", "resumed")
 
-def head_text(inventory: str, name: str, entries: int, head: str, sha256: str, signer: str) -> str:
-    """Return what is signed: it says what the file holds, and sha256sum --check understands it."""
+
+def head_text(inventory: str, name: str, entries: int, head: str, sha256: str, signer: str, closed_by: str = "") -> str:
+    """Return what is signed: it says what the file holds, and sha256sum --check understands it.
+
+    :param closed_by: the run that closed the record of another one, which was killed; its signer did not make it
+    """
+    closed = f"# closed_by {closed_by}\n" if closed_by else ""
     return (
         f"# slipway-release 1\n# inventory {inventory}\n# entries {entries}\n# head {head}\n# signer {signer}\n"
-        f"{sha256}  {name}\n"
+        f"{closed}{sha256}  {name}\n"
     )
 
 
 def text_of(data: dict[str, Any]) -> str:
     """Return what was signed for an entry of a ledger."""
-    names = ("inventory", "record", "entries", "head", "sha256", "signer")
-    return head_text(*(data[name] for name in names))
+    # Older entries have no closed_by.
+    names = ("inventory", "record", "entries", "head", "sha256", "signer", "closed_by")
+    return head_text(*(data.get(name, "") for name in names))
 
 
 def unfinished(entries: list[dict[str, Any]]) -> bool:
@@ -46,6 +60,21 @@ def unfinished(entries: list[dict[str, Any]]) -> bool:
         elif entry["event"] == "run" and not entry["data"].get("later"):
             going_on = True
     return going_on
+
+
+def may_be_of_killed(known: list[dict[str, Any]], added: list[dict[str, Any]]) -> bool:
+    """Say whether a run that was killed may have left this: whoever closes its record signs nothing else.
+
+    :param known: the entries that the ledger has of the record, none of a new one
+    :param added: those after them
+    """
+    events = [entry["event"] for entry in added]
+    if "outcome" in events or (events and events[0] not in BEGIN):
+        return False
+    if not known:
+        return unfinished(added) or "run" not in events
+    # Nobody goes on with a release that ended, except to sign it off.
+    return not unfinished(added) or summary(known)["outcome"] == "killed"
 
 
 def summary(entries: list[dict[str, Any]]) -> dict[str, str]:
@@ -121,15 +150,43 @@ class Ledger:
             "sha256": hashlib.sha256(content).hexdigest(),
         }
 
-    def enter(self, record: RecordFile) -> dict[str, Any]:
-        """Sign a record, enter it, and sign the ledger."""
-        content = record.content()
-        entries = entries_of(content, record.path)
+    def known(self, name: str, content: bytes, path: str) -> int:
+        """Return how many entries of a record the ledger has.
+
+        :raises ChainError: they are not those that were entered
+        """
+        entered = [entry["data"] for entry in self.entries() if entry["data"]["record"] == name]
+        if not entered:
+            return 0
+        last = entered[-1]
+        if hashlib.sha256(content[: last["bytes"]]).hexdigest() != last["sha256"]:
+            raise ChainError(f"{path} is not the record that was entered in {NAME}")
+        return int(last["entries"])
+
+    def may_sign(self, name: str, content: bytes, path: str) -> list[dict[str, Any]]:
+        """Return the entries of a record that is to be entered.
+
+        :raises ChainError: it holds what no run has added
+        """
+        entries, known = entries_of(content, path), self.known(name, content, path)
+        if entries[known:] and entries[known]["event"] not in BEGIN:
+            raise ChainError(f"{path} line {known + 1} was added by no run: it is not signed")
+        return entries
+
+    def enter(self, record: RecordFile, closed_by: str = "") -> dict[str, Any]:
+        """Sign a record, enter it, and sign the ledger.
+
+        :param closed_by: the run that closes the record of another one
+        :raises ChainError: it holds what no run has added
+        """
+        content, name = record.content(), os.path.basename(record.path)
         with self.lock():
-            described = self.describe(os.path.basename(record.path), content, entries)
+            entries = self.may_sign(name, content, record.path)
+            described = self.describe(name, content, entries)
             before = self.entries()
             previous = before[-1]["data"]["record"] if before else ""
-            data = self.sign({**described, **summary(entries), "previous": previous})
+            closed = {"closed_by": closed_by} if closed_by else {}
+            data = self.sign({**described, **summary(entries), **closed, "previous": previous})
             self.add(data)
         return data
 
@@ -149,26 +206,42 @@ class Ledger:
         paths = [os.path.join(self.directory, name) for name in record_names(self.directory)]
         return [path for path in paths if os.path.getsize(path) > known.get(os.path.basename(path), -1)]
 
+    def is_of_killed(self, record: RecordFile) -> bool:
+        """Say whether a run that was killed may have left what the ledger does not know of a record."""
+        content, path = record.content(), record.path
+        # An end that was not written to its end is moved aside later.
+        whole = [line for line in lines_of(content) if line.endswith(b"\n")]
+        try:
+            entries = entries_of(b"".join(whole), path)
+            known = self.known(os.path.basename(path), content, path)
+        except ChainError:
+            return False
+        return may_be_of_killed(entries[:known], entries[known:])
+
     def close_killed(self, ours: str) -> list[str]:
         """Close the records of runs that were killed; return their paths.
+
+        What no such run can have left is not touched: verification names it.
 
         :param ours: path of the record of this run; nothing may open that a second time, see chain.py
         """
         closed = []
+        closed_by = os.path.splitext(os.path.basename(ours))[0]
         for path in self.open_ends():
             if os.path.abspath(path) == os.path.abspath(ours):
                 continue
             record = RecordFile(path, create=False)
             try:
-                entries = record.mended() if record.keep() else None
-                if entries == []:
-                    os.unlink(path)  # killed before it wrote anything
+                if not record.keep() or not self.is_of_killed(record):
+                    continue
+                entries = record.mended()
                 if not entries:
+                    os.unlink(path)  # killed before it wrote anything
                     continue
                 if unfinished(entries):
-                    by = {"closed_by": os.path.splitext(os.path.basename(ours))[0]}
-                    record.append("outcome", {"outcome": "killed", "release": release_of(entries), **by})
-                self.enter(record)
+                    told = {"outcome": "killed", "release": release_of(entries), "closed_by": closed_by}
+                    record.append("outcome", told)
+                self.enter(record, closed_by)
                 closed.append(path)
             finally:
                 record.close()

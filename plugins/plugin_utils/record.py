@@ -16,9 +16,12 @@ needs it; Ansible's workers are forks of that process, so that action plugins fi
 
 from __future__ import annotations
 
+import getpass
 import os
 from typing import Any
 
+from ansible import constants as C
+from ansible import context
 from ansible_collections.slipway.laravel.plugins.plugin_utils.chain import (
     FIRST,
     ChainError,
@@ -39,7 +42,10 @@ __all__ = [
     "now",
     "problem",
     "read",
+    "user",
 ]
+
+CALLBACK = "slipway.laravel.release_record"
 
 
 def inventory_name(sources: tuple[str, ...]) -> str:
@@ -51,6 +57,14 @@ def inventory_name(sources: tuple[str, ...]) -> str:
     if os.path.isfile(path) and os.path.splitext(os.path.basename(path))[0] == "hosts":
         path = os.path.dirname(path)
     return os.path.splitext(os.path.basename(path))[0]
+
+
+def user() -> str:
+    """Return the name of whoever runs Ansible, or their number where that has no name, as in some containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 class RecordFile(ChainFile):
@@ -86,7 +100,10 @@ def current() -> RecordFile | None:
 
 def problem() -> str:
     """Say why this run, which should have a record, cannot keep one; empty when all is well."""
-    return _problem
+    if _problem or _current is not None or CALLBACK not in C.CALLBACKS_ENABLED or context.CLIARGS.get("check"):
+        return _problem
+    # Ansible goes on without a callback that it cannot set up, such as one with an option that is misspelt.
+    return f"the callback {CALLBACK} is enabled, but is not at work; a warning at the start of the run says why"
 
 
 def set_current(record: RecordFile | None, why_not: str = "") -> None:

@@ -19,7 +19,6 @@ from typing import Any
 from ansible_collections.slipway.laravel.plugins.plugin_utils.chain import (
     ChainError,
     ChainFile,
-    entries_of,
     lines_of,
     parse,
 )
@@ -53,10 +52,14 @@ class Shared:
     def __init__(self, root: str, signer: Signer | None, identity: str) -> None:
         self.root, self.signer = os.path.realpath(root), signer
         self._words = ["-c", "commit.gpgSign=false"]
+        self._ssh = os.environ.get("GIT_SSH_COMMAND", "")
         top = self._try("rev-parse", "--show-toplevel")
         # Never the repository of something else that the records happen to lie in.
         if top.returncode != 0 or os.path.realpath(top.stdout.strip()) != self.root:
             raise GitError(f"{root} is not a git repository of its own; make it one with git clone or git init")
+        # What the environment says wins over what the repository says, as in git itself.
+        configured = self._try("config", "core.sshCommand").stdout.strip() or "ssh"
+        self._ssh = self._ssh or f"{configured} -o BatchMode=yes"
         if not self._try("config", "user.email").stdout.strip():
             self._words += ["-c", f"user.name={identity.partition('@')[0]}", "-c", f"user.email={identity}"]
 
@@ -65,8 +68,8 @@ class Shared:
     def _try(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run git, which may not ask anybody anything."""
         environment = {
-            "GIT_SSH_COMMAND": "ssh -o BatchMode=yes",
             **os.environ,
+            "GIT_SSH_COMMAND": self._ssh,
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_ASKPASS": "",
             "SSH_ASKPASS_REQUIRE": "never",
@@ -103,12 +106,14 @@ class Shared:
     def _remote(self) -> tuple[str, str]:
         """Return the remote and the branch there that we push to; nothing when there is none."""
         branch = self._try("symbolic-ref", "--short", "HEAD").stdout.strip()
+        if not branch and self._git("remote").split():
+            raise GitError("HEAD is detached; check out a branch")
         remote = self._try("config", f"branch.{branch}.remote").stdout.strip()
         target = self._try("config", f"branch.{branch}.merge").stdout.strip()
         if remote and target:
             return remote, target
         remotes = self._git("remote").split()
-        return (remotes[0], f"refs/heads/{branch}") if remotes and branch else ("", "")
+        return (remotes[0], f"refs/heads/{branch}") if remotes else ("", "")
 
     # One at a time
 
@@ -255,9 +260,10 @@ class Shared:
         for entry in added:
             data = entry["data"]
             if data["record"] in again:
-                with open(os.path.join(ledger.directory, data["record"]), "rb") as handle:
+                path = os.path.join(ledger.directory, data["record"])
+                with open(path, "rb") as handle:
                     content = handle.read()
-                described = ledger.describe(data["record"], content, entries_of(content, data["record"]))
+                described = ledger.describe(data["record"], content, ledger.may_sign(data["record"], content, path))
                 data = ledger.sign({**data, **described})
             before = ledger.entries()
             ledger.add({**data, "previous": before[-1]["data"]["record"] if before else ""}, entry["time"])

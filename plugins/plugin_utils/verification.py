@@ -131,20 +131,31 @@ def verify_file(path: str, allowed_signers: str, signed: bool) -> Verification:
             result.fault(path, "is not signed")
         return result
     said = dict(line[2:].split(" ", 1) for line in head.splitlines() if line.startswith("# ") and line.count(" ") > 1)
-    _compare_head(result, path, content, head, said.get("inventory", ""), said.get("signer", ""))
-    signer = said.get("signer", "")
+    signer, closed_by = said.get("signer", ""), said.get("closed_by", "")
+    _compare_head(result, path, content, head, said.get("inventory", ""), signer, closed_by)
     # Its time is that of the last entry: nothing was signed before it.
     if result.check_signature(f"{base}.sig", 0, head, signature or "", signer, told.get("ended", "")):
-        told["signers"] = [signer]
+        told["signers"] = [] if closed_by else [signer]
+    if closed_by:
+        result.notes.append(_closed(path, closed_by, signer))
     return result
 
 
-def _compare_head(result: Verification, path: str, content: bytes, head: str, inventory: str, signer: str) -> None:
+def _closed(path: str, closed_by: str, signer: str) -> str:
+    """Say who closed the record of a run that was killed."""
+    who = f"{signer} in {closed_by}, who" if signer else f"the run {closed_by}, which"
+    return f"{path} was closed by {who} did not make it"
+
+
+def _compare_head(
+    result: Verification, path: str, content: bytes, head: str, inventory: str, signer: str, closed_by: str = ""
+) -> None:
     """Compare a file with the text that says what it holds."""
     lines = lines_of(content)
     last = parse(lines[-1]) if lines else None
     sha256 = hashlib.sha256(content).hexdigest()
-    if head == head_text(inventory, os.path.basename(path), len(lines), last["hash"] if last else "", sha256, signer):
+    last_hash = last["hash"] if last else ""
+    if head == head_text(inventory, os.path.basename(path), len(lines), last_hash, sha256, signer, closed_by):
         return
     said = next((line.split(" ")[2] for line in head.splitlines() if line.startswith("# entries ")), "?")
     if said.isdigit() and int(said) > len(lines):
@@ -253,6 +264,8 @@ def _compare_with_ledger(
             result.fault(path, what, len(lines))
         elif hashlib.sha256(content[: data["bytes"]]).hexdigest() != data["sha256"]:
             result.fault(path, f"is not the record that was entered in {NAME} line {line}", data["entries"])
+        elif data.get("closed_by"):
+            result.notes.append(_closed(path, data["closed_by"], data["signer"]))
         elif key:
             told["signers"].append(data["signer"])
     if not entered:

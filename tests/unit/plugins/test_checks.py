@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 
 import pytest
@@ -245,6 +246,17 @@ def test_git_that_is_missing_or_does_not_end(prove, monkeypatch, tmp_path):
     write(tmp_path / "git", "#!/bin/sh\nexec /bin/sleep 5\n").chmod(0o755)
     monkeypatch.setattr(check_project._git, "__defaults__", ("", 0.2))
     assert "git gave no answer within 0.2 s" in prove("git_tag", asked)["message"]
+
+
+def test_git_can_ask_nobody(prove, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("GIT_ASKPASS", "a-window")
+    # The sixth field of stat is the session: one of its own has no terminal.
+    session = '$(test "$(cut -d" " -f6 /proc/$$/stat)" = $$ && echo yes)'
+    told = f"askpass=$GIT_ASKPASS, $SSH_ASKPASS_REQUIRE, own session: {session}"
+    write(tmp_path / "git", f"#!/bin/sh\necho {told} >&2\nexit 1\n").chmod(0o755)
+    found = prove("git_tag", {"tag": "v1", "repository": "x"})
+    assert "askpass=, never, own session: yes" in found["message"]
 
 
 # What all have in common

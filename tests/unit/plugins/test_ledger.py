@@ -10,7 +10,14 @@ import shutil
 import time
 
 import pytest
-from ansible_collections.slipway.laravel.plugins.plugin_utils.chain import FIRST, entry_hash, line_of, lines_of, read
+from ansible_collections.slipway.laravel.plugins.plugin_utils.chain import (
+    FIRST,
+    ChainError,
+    entry_hash,
+    line_of,
+    lines_of,
+    read,
+)
 from ansible_collections.slipway.laravel.plugins.plugin_utils.ledger import Ledger, unfinished
 from ansible_collections.slipway.laravel.plugins.plugin_utils.record import RecordFile
 from ansible_collections.slipway.laravel.plugins.plugin_utils.verification import verify_directory, verify_file
@@ -328,30 +335,137 @@ def test_whether_a_release_was_going_on():
     assert not unfinished([])
 
 
+def close(directory, keys):
+    """Let Ann release r7, and close what others left."""
+    ours = make_record(directory, "r7")
+    ledger = Ledger(str(directory), signer("ann", keys["ann"]))
+    ledger.enter(ours)
+    closed = [os.path.basename(path) for path in ledger.close_killed(ours.path)]
+    assert ledger.close_killed(ours.path) == []
+    ours.close()
+    return closed
+
+
+def add(directory, name, *entries):
+    record = RecordFile(str(directory / f"{name}.jsonl"), create=False)
+    for event, data in entries:
+        record.append(event, data)
+    record.close()
+
+
+LATER = ("run", {"later": True})
+SIGNED = ("signoff", {"item": "watched"})
+
+
 def test_the_next_run_closes_a_record_whose_run_was_killed(home, keys):
     directory = home / "production"
     make_record(directory, "r4", outcome="").close()
     with open(directory / "r4.jsonl", "ab") as handle:
         handle.write(b'{"data":{"phase":"sw')
-    make_record(directory, "r5").close()  # killed between its end and the ledger
     (directory / "r6.jsonl").write_bytes(b"")  # killed before the first entry
-    later = RecordFile(str(directory / "r1.jsonl"), create=False)
-    later.append("run", {"later": True})
-    later.append("signoff", {"item": "watched"})
-    later.close()
-    ours = make_record(directory, "r7")
-    ledger = Ledger(str(directory), signer("ann", keys["ann"]))
-    ledger.enter(ours)
-    closed = ledger.close_killed(ours.path)
-    assert [os.path.basename(path) for path in closed] == ["r1.jsonl", "r4.jsonl", "r5.jsonl"]
+    add(directory, "r1", LATER, SIGNED)
+    assert close(directory, keys) == ["r1.jsonl", "r4.jsonl"]
     *_entries, partial, outcome = read(str(directory / "r4.jsonl"))
     assert (partial["event"], partial["data"]["partial"]) == ("resumed", '{"data":{"phase":"sw')
     assert outcome["data"] == {"outcome": "killed", "release": "r4", "closed_by": "r7"}
-    assert read(str(directory / "r5.jsonl"))[-1]["data"]["outcome"] == "success"
     assert found(home) == []
     assert not (directory / "r6.jsonl").exists(), "nothing was written to it"
-    assert ledger.close_killed(ours.path) == []
-    ours.close()
+
+
+def test_whoever_closes_a_record_does_not_answer_for_it(home, keys):
+    directory = home / "production"
+    make_record(directory, "r4", outcome="").close()
+    add(directory, "r2", LATER, SIGNED)
+    close(directory, keys)
+    result = verify_directory(str(directory), str(home / "allowed_signers"), True)
+    signers = {told["record"]: told["signers"] for told in result.records}
+    assert (result.faults, signers["r4.jsonl"]) == ([], [])
+    assert signers["r2.jsonl"] == ["ann@example.com", "bob@example.com"], "Ann released it, and Bob signed off"
+    assert result.notes == [
+        f"{directory}/{name}.jsonl was closed by ann@example.com in r7, who did not make it" for name in ("r2", "r4")
+    ]
+    alone = verify_file(str(directory / "r4.jsonl"), str(home / "allowed_signers"), True)
+    assert (alone.faults, alone.notes, alone.records[0]["signers"]) == ([], result.notes[1:], [])
+    # It is signed: nobody can make Ann the author.
+    rewrite(directory / "ledger.jsonl", lambda entries: [entry["data"].pop("closed_by", "") for entry in entries])
+    assert "the signature does not fit what it signs" in " ".join(found(home))
+
+
+def test_a_record_is_closed_by_a_run_without_a_key(tmp_path):
+    directory = tmp_path / "production"
+    make_record(directory, "r4", outcome="").close()
+    ours = make_record(directory, "r7")
+    ledger = Ledger(str(directory), None)
+    ledger.enter(ours)
+    ledger.close_killed(ours.path)
+    result = verify_directory(str(directory), "", False)
+    assert result.notes == [f"{directory}/r4.jsonl was closed by the run r7, which did not make it"]
+
+
+def forge_outcome(directory):
+    make_record(directory, "r4").close()
+
+
+def add_signoff(directory):
+    add(directory, "r1", SIGNED)
+
+
+def add_outcome(directory):
+    add(directory, "r3", LATER, ("outcome", {"outcome": "success", "release": "r3"}))
+
+
+def add_run(directory):
+    add(directory, "r1", ("run", {"user": "ann"}))
+
+
+def add_resumed(directory):
+    add(directory, "r1", ("resumed", {"by": "ann"}), ("run", {"user": "ann"}))
+
+
+def write_anew(directory):
+    rewrite(directory / "r1.jsonl", lambda entries: entries[1]["data"].update(host="web9"))
+    add(directory, "r1", LATER)
+
+
+def spoil(directory):
+    path = directory / "r1.jsonl"
+    path.write_bytes(path.read_bytes() + path.read_bytes())
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [forge_outcome, add_signoff, add_outcome, add_run, add_resumed, write_anew, spoil],
+    ids=lambda f: f.__name__,
+)
+def test_what_no_killed_run_can_have_left_is_not_signed_by_the_next_one(home, keys, tamper):
+    directory = home / "production"
+    tamper(directory)
+    before = {path: path.read_bytes() for path in directory.glob("r*.jsonl")}
+    told = found(home)
+    assert told
+    assert close(directory, keys) == []
+    assert {path: path.read_bytes() for path in before} == before
+    assert found(home) == told
+
+
+def test_what_was_smuggled_in_is_not_signed_by_who_goes_on_with_the_record(home, keys):
+    record = RecordFile(str(home / "production/r1.jsonl"), create=False)
+    for event, data in (SIGNED, LATER, ("signoff", {"item": "mine"})):
+        record.append(event, data)
+    before = (home / "production/ledger.jsonl").read_bytes()
+    with pytest.raises(ChainError, match=r"r1\.jsonl line 6 was added by no run"):
+        Ledger(str(home / "production"), signer("ann", keys["ann"])).enter(record)
+    record.close()
+    assert (home / "production/ledger.jsonl").read_bytes() == before
+
+
+def test_a_killed_run_that_resumed_a_killed_one_is_closed(home, keys):
+    directory = home / "production"
+    release(directory, "r4", signer("ann", keys["ann"]), "killed")
+    add(directory, "r4", ("resumed", {"by": "bob"}), ("run", {"user": "bob"}))
+    assert close(directory, keys) == ["r4.jsonl"]
+    assert read(str(directory / "r4.jsonl"))[-1]["data"]["outcome"] == "killed"
+    assert found(home) == []
 
 
 def test_a_run_at_work_is_left_alone(home):

@@ -40,6 +40,7 @@ PLAY = """
         content: "{{ result | to_json }}"
         dest: "{{ home }}/result.json"
         mode: "0600"
+      check_mode: false
     - name: Look at the artifact on the controller while the run lasts
       ansible.builtin.shell: cp "{{ result.handover }}" "{{ home }}/copy"; stat -c %a "$(dirname {{ result.handover }})"
       register: found
@@ -76,27 +77,28 @@ class Controller:
         self.home = home
         collection = home / "ansible_collections/slipway/laravel"
         (collection / "plugins/modules").mkdir(parents=True)
-        for name in ("action", "module_utils", "plugin_utils"):
+        for name in ("action", "callback", "module_utils", "plugin_utils"):
             (collection / "plugins" / name).symlink_to(ROOT / "plugins" / name)
         for name in ("release", "release_build"):
             (collection / f"plugins/modules/{name}.py").write_text(MODULE % (time.time() - 3600))
         (home / "play.yml").write_text(PLAY.replace("{{ module }}", "MODULE"))
         (home / "artifact").write_text("the artifact")
 
-    def run(self, module, *options, **arguments):
+    def run(self, module, *options, environment=None, **arguments):
         (self.home / "play.yml").write_text(PLAY.replace("{{ module }}", module))
         variables = {"arguments": arguments, "home": str(self.home)}
-        environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
+        settings = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "SLIPWAY_"))},
             "ANSIBLE_COLLECTIONS_PATH": str(self.home),
             "ANSIBLE_HOME": str(self.home / "controller"),
             "ANSIBLE_REMOTE_TMP": str(self.home / "remote"),
             "ANSIBLE_PIPELINING": "true",
+            **(environment or {}),
         }
         words = ["-i", "host,", "-c", "local", "-e", json.dumps(variables), *options]
         python = f"ansible_python_interpreter={sys.executable}"
         command = [Path(sys.executable).parent / "ansible-playbook", "play.yml", "-e", python, *words]
-        done = subprocess.run(command, cwd=self.home, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=self.home, env=settings, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return json.loads((self.home / "result.json").read_text())
 
@@ -201,3 +203,31 @@ def test_artifact_that_was_damaged_on_its_way(controller):
     result = controller.run("release_build", artifact=built, content="x", size=1, sha256=digest, handover=True)
     assert "damaged on its way" in result["msg"]
     assert controller.left() == []
+
+
+RECORDED = {"ANSIBLE_CALLBACKS_ENABLED": "slipway.laravel.release_record"}
+PASSED_OVER = {**RECORDED, "SLIPWAY_SIGNATURE": "requird"}
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"), [("release", {"phases": ["preflight", "stage"]}), ("release_build", {"root": "/nowhere"})]
+)
+def test_nothing_is_released_when_ansible_passes_over_the_callback_that_records(controller, module, arguments):
+    result = controller.run(module, environment=PASSED_OVER, **arguments)
+    assert result["failed"] is True
+    assert "could not be recorded: the callback slipway.laravel.release_record is enabled, but is not" in result["msg"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "phase"),
+    [(RECORDED, "preflight"), ({"SLIPWAY_SIGNATURE": "requird"}, "preflight"), (PASSED_OVER, "revert")],
+    ids=["recorded", "not enabled", "what follows preflight is never stopped"],
+)
+def test_a_release_that_is_recorded_or_need_not_be_goes_on(controller, environment, phase):
+    result = controller.run("release", environment=environment, phases=[phase])
+    assert result["phases"][0]["phase"] == phase
+
+
+def test_check_mode_needs_no_record(controller):
+    result = controller.run("release", "--check", environment=PASSED_OVER, phases=["preflight"])
+    assert result["phases"][0]["phase"] == "preflight"

@@ -464,12 +464,62 @@ def test_log_errors(prove, site):
 
 
 def test_log_that_has_no_errors_in_it(prove, site):
+    path = write(site.root / "shared/storage/logs/laravel.log")
     site.add("r3", log=[{"channel": "single", "driver": "single", "level": "critical"}])
     site.go_live("r3")
     assert "the log holds nothing below critical" in prove("log_errors")["message"]
+    path.unlink()
     site.add("r4", log=[{"channel": "slack", "driver": "slack", "level": "info"}])
     site.go_live("r4")
     assert "the application logs to slack, and no file is storage/logs" in prove("log_errors")["message"]
+
+
+def test_log_that_nobody_has_seen_has_no_errors_in_it_that_anybody_knows_of(prove, site):
+    site.add("r3", log=[{"channel": "daily", "driver": "daily", "level": "debug"}])
+    site.go_live("r3")
+    write(site.root / "shared/storage/logs/app-2026-11-21.log", log_line(time.time(), "ERROR"))
+    found = prove("log_errors")
+    assert not found["ok"]
+    assert "the application logs to daily, and no file is storage/logs/laravel*.log in" in found["message"]
+    assert "1 entries from error on" in prove("log_errors", {"files": ["storage/logs/app-*.log"]})["message"]
+
+
+def test_log_of_json_lines(prove, site):
+    site.add("r3", utc_offset=7200)
+    site.go_live("r3")
+    moment = switched(site, 600)
+
+    def line(at, level, zone="+00:00", shift=0):
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S.123456", time.gmtime(at + shift))
+        entry = {"message": f'{SECRET} "level_name":"DEBUG"', "context": {"datetime": "then"}, "level": 400}
+        return json.dumps({**entry, "level_name": level, "channel": "production", "datetime": f"{stamp}{zone}"}) + "\n"
+
+    path = site.root / "shared/storage/logs/laravel.log"
+    write(path, line(moment - 60, "ERROR") + line(moment + 60, "INFO"))
+    assert prove("log_errors")["ok"]
+    with path.open("a") as handle:
+        handle.write(line(moment + 61, "ERROR", "+02:00", 7200) + line(moment + 62, "CRITICAL", "", 7200))
+        handle.write(line(moment + 63, "ALERT", "Z") + "{\n" + "[" * 100_000 + "\n{}\n[]\n")
+    found = prove("log_errors")
+    assert "3 entries from error on" in found["message"]
+    assert found["evidence"]["web1"]["entries"]["info"] == 1
+    assert SECRET not in json.dumps(found)
+
+
+def test_log_whose_new_lines_nobody_can_read(prove, site):
+    site.go_live("r3")
+    moment = switched(site, 600)
+    old = log_line(moment - 60, "ERROR")
+    path = write(site.root / "shared/storage/logs/laravel.log", old + "ERROR boom, in a form of our own\n")
+    os.utime(path, (moment - 30, moment - 30))
+    assert prove("log_errors")["ok"], "nothing was written since"
+    os.utime(path, (moment + 30, moment + 30))
+    found = prove("log_errors")
+    assert not found["ok"]
+    assert f"{path} was written since " in found["message"]
+    assert "no line of that time can be read" in found["message"]
+    path.write_text("")
+    assert prove("log_errors")["ok"], "it was rotated"
 
 
 def test_log_that_cannot_be_read(prove, site, monkeypatch):

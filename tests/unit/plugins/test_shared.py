@@ -259,6 +259,37 @@ def test_a_new_repository_is_pushed_to_its_remote(tmp_path, allowed):
     assert git(tmp_path / "origin", "log", "--format=%s", "main") == "Record"
 
 
+def test_a_detached_head_is_told(team):
+    ann = team[0]
+    ann.release("r1")
+    ann.share()
+    git(ann.root, "checkout", "--quiet", "--detach")
+    ann.release("r2")
+    with pytest.raises(GitError, match="HEAD is detached; check out a branch"):
+        ann.share()
+    assert "production/r2.jsonl" in git(ann.root, "ls-files"), "it is committed"
+
+
+@pytest.mark.parametrize("environment", ["", "other-ssh -4"])
+def test_ssh_is_the_one_that_the_repository_names(team, tmp_path, monkeypatch, environment):
+    said = tmp_path / "said"
+    for name in ("my-ssh", "other-ssh"):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho {name} "$@" >> {said}\nexit 1\n')
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.delenv("GIT_SSH_COMMAND", raising=False)
+    if environment:
+        monkeypatch.setenv("GIT_SSH_COMMAND", environment)
+    ann = team[0]
+    git(ann.root, "remote", "set-url", "origin", "ssh://git@records.invalid/r.git")
+    git(ann.root, "config", "core.sshCommand", "my-ssh -F none")
+    ann.release("r1")
+    with pytest.raises(GitError):
+        ann.share()
+    expected = environment or "my-ssh -F none -o BatchMode=yes"
+    assert all(f"{expected} " in line for line in said.read_text().splitlines()), said.read_text()
+
+
 def test_what_was_spoilt_there_is_not_taken(team, allowed):
     ann, bob = team
     ann.release("r1")
@@ -269,6 +300,24 @@ def test_what_was_spoilt_there_is_not_taken(team, allowed):
     git(ann.root, "push", "--quiet")
     bob.release("r2")
     with pytest.raises(GitError, match=r"what others pushed could not be merged: .*line 1 was changed"):
+        bob.share()
+    whole(bob, allowed)
+
+
+def test_what_was_smuggled_in_there_is_not_signed_here(team, allowed):
+    ann, bob = team
+    ann.release("r1")
+    ann.share()
+    bob.take()
+    record = RecordFile(str(ann.directory / "r1.jsonl"), create=False)
+    record.append("signoff", {"item": "smuggled", "by": "bob"})
+    record.close()
+    ann.release("r2")
+    git(ann.root, "add", "production")
+    git(ann.root, "-c", "user.name=ann", "-c", "user.email=ann@host", "commit", "--quiet", "-m", "Smuggle")
+    git(ann.root, "push", "--quiet")
+    bob.sign_off("r1")
+    with pytest.raises(GitError, match=r"r1\.jsonl line 6 was added by no run"):
         bob.share()
     whole(bob, allowed)
 

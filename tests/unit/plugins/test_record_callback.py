@@ -1,0 +1,130 @@
+"""The end of a release as the callback records it, when it is interrupted or nobody can sign."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections import defaultdict
+
+import pytest
+from ansible import context
+from ansible.plugins.callback import CallbackBase
+from ansible.utils.display import Display
+from ansible_collections.slipway.laravel.plugins.callback.release_record import CallbackModule
+from ansible_collections.slipway.laravel.plugins.plugin_utils import record
+from ansible_collections.slipway.laravel.plugins.plugin_utils.chain import read
+from ansible_collections.slipway.laravel.plugins.plugin_utils.shared import Shared
+from ansible_collections.slipway.laravel.plugins.plugin_utils.signature import Signer, SigningError
+from records import allow, faults, make_key, make_record
+
+
+class Ended:
+    """A release of which nothing but its end is still to come."""
+
+    def __init__(self, home, shown):
+        self.home, self.shown = home, shown
+        self.key = make_key(home / "ann")
+        self.allowed = allow(home / "records/allowed_signers", ann=self.key)
+        self.callback = CallbackModule()
+        self.callback.set_options()
+        self.callback._record = make_record(home / "records/production", "r1", outcome="")
+        self.callback._release, self.callback._named = "r1", True
+
+    def outcomes(self):
+        entries = read(str(self.home / "records/production/r1.jsonl"))
+        return [entry["data"]["outcome"] for entry in entries if entry["event"] == "outcome"]
+
+    def faults(self):
+        return faults(self.home / "records/production", self.allowed, signed=True)
+
+
+@pytest.fixture
+def ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(context, "CLIARGS", {"inventory": ("production",)})
+    shown = []
+    monkeypatch.setattr(Display, "display", lambda _self, text, color=None, **_more: shown.append((text, color)))
+
+    def end(**options):
+        given = {"records_dir": str(tmp_path / "records"), "signing_key": str(tmp_path / "ann"), **options}
+        told = defaultdict(str, given)
+        monkeypatch.setattr(CallbackBase, "set_options", lambda self, **_more: setattr(self, "_plugin_options", told))
+        return Ended(tmp_path, shown)
+
+    yield end
+    record.set_current(None)
+
+
+def interrupted_once(monkeypatch, owner, name):
+    """Let somebody press Ctrl-C in the first call."""
+    real, calls = getattr(owner, name), []
+
+    def call(*words):
+        calls.append(words)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return real(*words)
+
+    monkeypatch.setattr(owner, name, call)
+
+
+def test_interrupting_the_signature_does_not_turn_a_success_into_a_killed_run(ended, monkeypatch):
+    release = ended(signer="ann@example.com")
+    interrupted_once(monkeypatch, Signer, "sign")
+    with pytest.raises(KeyboardInterrupt):
+        release.callback._end("success")
+    release.callback._interrupted(os.getpid())
+    assert release.outcomes() == ["success"]
+    assert release.faults() == []
+    (shown,) = [(text, color) for text, color in release.shown if text.startswith(("success", "killed"))]
+    assert (shown[0].split(":")[0], shown[1]) == ("success", "green")
+
+
+def test_interrupting_the_push_does_not_turn_a_success_into_a_killed_run(ended, monkeypatch):
+    release = ended(git=True)
+    subprocess.run(["git", "init", "--quiet", release.home / "records"], check=True)
+    interrupted_once(monkeypatch, Shared, "share")
+    with pytest.raises(KeyboardInterrupt):
+        release.callback._end("success")
+    release.callback._interrupted(os.getpid())
+    assert release.outcomes() == ["success"]
+    assert release.faults() == []
+    ledger = read(str(release.home / "records/production/ledger.jsonl"))
+    assert [entry["data"]["record"] for entry in ledger] == ["r1.jsonl"]
+    text = " ".join(" ".join(text for text, _color in release.shown).split())
+    assert "was not shared: the run was interrupted" in text
+    assert "signed by ann@example.com" in text
+    assert "killed" not in text
+
+
+def test_a_run_that_is_interrupted_in_the_middle_is_killed(ended):
+    release = ended()
+    release.callback._interrupted(os.getpid())
+    assert release.outcomes() == ["killed"]
+    assert read(str(release.home / "records/production/r1.jsonl"))[-1]["data"]["interrupted"] is True
+    assert release.faults() == []
+
+
+def test_a_record_is_in_the_ledger_though_its_key_was_not_touched(ended, monkeypatch):
+    release = ended(signer="ann@example.com")
+    real, texts = Signer.sign, []
+
+    def sign(self, text):
+        texts.append(text)
+        if len(texts) > 1:  # the first one is the trial
+            raise SigningError("nobody touched the key")
+        return real(self, text)
+
+    monkeypatch.setattr(Signer, "sign", sign)
+    release.callback._end("success")
+    assert faults(release.home / "records/production") == []
+    assert "r1.sig" not in os.listdir(release.home / "records/production")
+    assert any("not signed: nobody touched the key" in text for text, _color in release.shown)
+
+
+@pytest.mark.parametrize("error", [KeyError("uid not found: 4711"), OSError("No username set in the environment")])
+def test_a_user_without_a_name_is_told_by_the_number(monkeypatch, error):
+    def getuser():
+        raise error
+
+    monkeypatch.setattr("getpass.getuser", getuser)
+    assert record.user() == str(os.getuid())
