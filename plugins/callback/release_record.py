@@ -638,8 +638,9 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         report = signed = ""
         try:
             if self._closed is None:
-                report = self._report(kept)
+                # At once: an outcome that never gets to the ledger is taken for one that somebody added.
                 signed = self._enter(kept)
+                report = self._report(kept)
                 self._closed = report, signed
                 self._close_killed(kept)
                 kept.close()
