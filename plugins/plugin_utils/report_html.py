@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ansible_collections.slipway.laravel.plugins.plugin_utils.chain import lines_of, parse
+from ansible_collections.slipway.laravel.plugins.plugin_utils.controls import visible
 from ansible_collections.slipway.laravel.plugins.plugin_utils.ledger import record_names, write
 from ansible_collections.slipway.laravel.plugins.plugin_utils.report import (
     STAGES,
@@ -41,7 +42,6 @@ GOOD, BAD, OPEN = "good", "bad", "open"
 OUTCOMES = {"success": GOOD, "rolled back": OPEN, "unfinished": OPEN}
 STATUSES = {"signed": GOOD, "waived": OPEN, "failed": BAD}
 METHODS = {"check": "by its check", "approval": "by an approval", "prompt": "at the terminal"}
-CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 # With more hosts, their rows in the picture are thin and have no names.
 NAMED_ROWS = 40
 
@@ -51,7 +51,7 @@ NAMED_ROWS = 40
 
 def text(value: Any) -> str:
     """Escape a text; control characters, also those that turn the direction of what follows, show as such."""
-    return html.escape(CONTROLS.sub("\ufffd", words(value)))
+    return html.escape(visible(words(value)))
 
 
 def bdi(value: Any, tag: str = "bdi", language: str = "", kind: str = "") -> str:
