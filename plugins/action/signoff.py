@@ -131,7 +131,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
                 raise SignoffError(f"nothing can be recorded, so nothing can be signed: {record.problem()}")
             result.update(self.answer())
         except (SignoffError, ChecklistError) as exc:
-            raise AnsibleActionFail(str(exc)) from exc
+            raise AnsibleActionFail(visible(str(exc))) from exc
         return result
 
     def answer(self) -> dict[str, Any]:
@@ -146,19 +146,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         login = getpass.getuser()
         self.people = People(args["people"], args["operator"] or login, args["allowed_signers"], [login])
         self.unchecked = ""
-        names = ("commit", "artifact_sha256", "hosts", "release", "prebuilt")
+        names = ("commit", "artifact_sha256", "hosts", "release")
         if args["of_release"]:
             self.past = self.finished(args["of_release"])
             asked = self.past.checklist
             self.people.deployer, self.people.logins = asked["deployed_by"], self.past.logins
-            bound = {name: asked.get(name, False) for name in names}
-            bound["checklist_sha256"] = asked["checklist_sha256"]
+            bound = {name: asked[name] for name in (*names, "checklist_sha256")}
+            bound["prebuilt"] = asked.get("prebuilt", False)
             checklist = self.asked_for()
             faults = self.people.faults()
         else:
             self.past = past(journal.path) if journal else Past("")
             checklist = self.listed()
-            bound = {name: args[name] for name in names}
+            bound = {name: args[name] for name in (*names, "prebuilt")}
             faults = [*self.people.faults(), *self.people.deployer_faults(checklist)]
         faults += [] if self.unchecked else self.check_faults(checklist)
         if faults:
@@ -377,7 +377,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         if self.args["of_release"]:
             return self.outlook({"post_deploy": self.sitting("post_deploy")})
         for text in overdue(self.records, self.sitting("pre_deploy").clock()):
-            display.warning(text)
+            display.warning(visible(text))
         stages = {"pre_deploy": self.sitting("pre_deploy")}
         stages.update({f"during {at}": self.sitting("during", at) for at in MOMENTS})
         blocking = list(stages.values())

@@ -517,6 +517,31 @@ def test_nobody_signs_what_a_check_has_shown_to_be_wrong(binding):
     }
 
 
+def test_check_that_cannot_be_carried_out_leaves_it_to_a_person(binding):
+    why = "its check cannot be carried out (the list is another one): a person has to sign or waive it"
+    for answer, status in (("s looked at it", "signed"), ("w not needed", "waived")):
+        desk = Desk(binding, "during", "before_switch", answers=[answer], unchecked=why)
+        assert desk.statuses() == {"proof": (status, "ann", "prompt")}
+        assert why in desk.asked[0]
+    (data,) = Desk(binding, "during", "before_switch", unchecked=why).kept
+    assert (data["status"], data["reason"]) == ("open", why)
+    given = [document(binding, proof={"by": "eve"})]
+    approved = Desk(binding, "during", "before_switch", unchecked=why, documents=given)
+    assert approved.statuses() == {"proof": ("signed", "eve", "approval")}
+
+
+def test_nothing_of_a_commit_reaches_the_terminal_but_its_text(binding):
+    commits = ["1a2b3c4 Fix\x1b]0;owned\x07 it\x1b[2J", "2b3c4d5 two\nlines \u202ereversed\u2066", "3c4d5e6 \u0623"]
+    ill = {"proof": {"ok": False, "evidence": {"said": "\x1b[1A"}, "message": "it said \x9b31m"}}
+    phases = [{"phase": "build", "host": "web1", "commits": commits}]
+    answers = ["w a reason \x1b[8m"]
+    desk = Desk(binding, "during", "before_switch", answers=answers, checks=ill, past=Past("", phases=phases))
+    shown = "".join([*desk.asked, *desk.told])
+    assert not set("\x1b\x07\x9b\u202e\u2066") & set(shown)
+    assert "  2b3c4d5 two lines \ufffdreversed\ufffd\n" in shown
+    assert "3c4d5e6 \u0623" in shown
+
+
 def test_check_that_is_about_no_host_of_the_release_is_passed_over_with_the_reason(binding):
     none = {"proof": {"ok": None, "evidence": {}, "message": "no host of this release is in laravel_horizon"}}
     (data,) = Desk(binding, "during", "before_switch", checks=none).kept
