@@ -356,12 +356,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
             "prebuilt": self.args["prebuilt"],
             "signers": self.people.lines(),
         }
-        self.past.signers = self.people.lines()
         self.append("checklist", self.past.checklist)
+        self.past.signers = self.mask(self.past.checklist)["signers"]
 
     def keep_signers(self) -> None:
         """Keep whose keys are whose: those who sign later may have got theirs since."""
-        new = [line for line in self.people.lines() if line not in self.past.signers]
+        lines: list[str] = self.mask({"signers": self.people.lines()})["signers"]
+        new = [line for line in lines if line not in self.past.signers]
         if new:
             self.append("signers", {"signers": new})
 

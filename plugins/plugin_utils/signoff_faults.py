@@ -119,10 +119,10 @@ def signoff_faults(entries: Sequence[tuple[int, Entry]], listed: str, sealed: st
     """
     proofs = Proofs(listed, sealed)
     for line, entry in entries:
-        if entry["event"] in ("checklist", "signers", "approvals"):
+        if entry.get("event") in ("checklist", "signers", "approvals"):
             yield from ((line, what) for what in _faults(proofs.read, entry))
     for line, entry in entries:
-        if entry["event"] == "signoff":
+        if entry.get("event") == "signoff":
             yield from ((line, what) for what in _faults(proofs.check, entry))
 
 
@@ -131,6 +131,6 @@ def _faults(look: Callable[[Entry], None], entry: Entry) -> Iterator[str]:
         look(entry)
     except SignoffError as exc:
         yield str(exc)
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
         # Somebody may have written anything.
         yield f"is no {entry['event']} entry of a release"

@@ -149,7 +149,7 @@ def verify_file(path: str, allowed_signers: str, signed: bool) -> Verification:
     if key:
         told["signers"] = [signer]
     # Whoever signs an item later also signs the record anew.
-    later = any(entry["event"] == "run" and entry["data"].get("later") for _line, entry in entries)
+    later = any(_said_by(entry, "run").get("later") for _line, entry in entries)
     result.check_signoffs(path, entries, "" if later else key)
     return result
 
@@ -274,14 +274,17 @@ def _check_signoffs(
     result: Verification, path: str, content: bytes, entered: list[tuple[int, dict[str, Any], str]]
 ) -> None:
     entries = _valid_entries(content)
-    ended = max((line for line, entry in entries if _is_end(entry)), default=0)
+    ends = [line for line, entry in entries if _said_by(entry, "outcome").get("outcome", "killed") != "killed"]
+    ended = max(ends, default=0)
     # Whoever closes the record of a killed run, or signs an item later, signs it as well.
     keys = [key for _line, data, key in entered if ended and data["entries"] >= ended]
     result.check_signoffs(path, entries, keys[0] if keys else "")
 
 
-def _is_end(entry: dict[str, Any]) -> bool:
-    return bool(entry["event"] == "outcome" and entry["data"].get("outcome") != "killed")
+def _said_by(entry: dict[str, Any], event: str) -> dict[str, Any]:
+    """Return the data of an entry when it is one of that event, else nothing: somebody may have written anything."""
+    data = entry.get("data")
+    return data if entry.get("event") == event and isinstance(data, dict) else {}
 
 
 def _compare_with_ledger(
