@@ -203,7 +203,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         """
         kept = self.past.checklist
         wanted: str = self.args["checklist"]
-        why = f"{wanted} is not the checklist that the release asked for" if wanted else "release_checklist names none"
+        why = (
+            f"{wanted} is not the checklist that the release asked for"
+            if wanted
+            else "release_checklist names none here, add it with -e"
+        )
         try:
             found = self.listed() if wanted else {}
         except ChecklistError as exc:
