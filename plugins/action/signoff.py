@@ -22,9 +22,11 @@ from ansible_collections.slipway.laravel.plugins.plugin_utils.checklist import (
     STAGES,
     ChecklistError,
     Item,
+    digest,
     load,
     located,
 )
+from ansible_collections.slipway.laravel.plugins.plugin_utils.controls import visible
 from ansible_collections.slipway.laravel.plugins.plugin_utils.hooks import resolve
 from ansible_collections.slipway.laravel.plugins.plugin_utils.signoffs import (
     Approvals,
@@ -57,6 +59,7 @@ SPEC: dict[str, Any] = {
     "version": {"type": "str", "default": ""},
     "commit": {"type": "str", "default": ""},
     "artifact_sha256": {"type": "str", "default": ""},
+    "prebuilt": {"type": "bool", "default": False},
     "hosts": {"type": "list", "elements": "str", "default": []},
     "release": {"type": "str", "default": ""},
     "previous": {"type": "str", "default": ""},
@@ -75,7 +78,7 @@ SPEC: dict[str, Any] = {
 
 
 def trusted(value: Any) -> Any:
-    """A value of a checklist, whose strings may be templates like those of a playbook."""
+    """A value of a checklist that was read from its file, whose strings may be templates like those of a playbook."""
     if isinstance(value, str):
         return trust_as_template(value)
     if isinstance(value, Mapping):
@@ -127,7 +130,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
                 raise SignoffError(f"nothing can be recorded, so nothing can be signed: {record.problem()}")
             result.update(self.answer())
         except (SignoffError, ChecklistError) as exc:
-            raise AnsibleActionFail(str(exc)) from exc
+            raise AnsibleActionFail(visible(str(exc))) from exc
         return result
 
     def answer(self) -> dict[str, Any]:
@@ -139,26 +142,33 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
                 "callbacks_enabled = slipway.laravel.release_record"
             )
         self.directory = os.path.dirname(journal.path) if journal else ""
-        self.people = People(args["people"], args["operator"] or record.user(), args["allowed_signers"])
+        login = record.user()
+        self.people = People(args["people"], args["operator"] or login, args["allowed_signers"], [login])
+        self.unchecked = ""
+        names = ("commit", "artifact_sha256", "hosts", "release")
         if args["of_release"]:
             self.past = self.finished(args["of_release"])
-            checklist = self.past.checklist["content"]
-            self.people.deployer = self.past.checklist["deployed_by"]
-            names = ("commit", "artifact_sha256", "hosts", "release")
-            bound = {name: self.past.checklist[name] for name in names}
+            asked = self.past.checklist
+            self.people.deployer, self.people.logins = asked["deployed_by"], self.past.logins
+            bound = {name: asked[name] for name in (*names, "checklist_sha256")}
+            bound["prebuilt"] = asked.get("prebuilt", False)
+            checklist = self.asked_for()
+            faults = self.people.faults()
         else:
             self.past = past(journal.path) if journal else Past("")
-            checklist = load(located(args["checklist"], os.getcwd(), self._loader.get_basedir()))
-            bound = {name: args[name] for name in ("commit", "artifact_sha256", "hosts", "release")}
-        faults = [*self.people.faults(), *self.check_faults(checklist)]
+            checklist = self.listed()
+            bound = {name: args[name] for name in (*names, "prebuilt")}
+            faults = [*self.people.faults(), *self.people.deployer_faults(checklist)]
+        faults += [] if self.unchecked else self.check_faults(checklist)
         if faults:
             raise SignoffError("\n".join(faults))
         self.binding = Binding(checklist, os.path.basename(self.directory), **bound)
         given = documents(given_files(), args["approvals"])
         for document in given:
-            document.prove(self.people.signers(), args["approvals_signed"])
+            document.prove(self.people.signers(), args["approvals_signed"], self.mask)
         self.approvals = Approvals(given, self.people)
-        self.records = earlier(self.directory, journal.path) if journal else []
+        used = [document.sha256 for document in given]
+        self.records = earlier(self.directory, journal.path, used) if journal else []
         return self.plan() if args["stage"] == "plan" else self.sign()
 
     # What is there to sign
@@ -180,14 +190,42 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
             raise SignoffError(f"release {release} did not go live ({outcome}): there is nothing to sign")
         return found
 
+    def listed(self) -> dict[str, Any]:
+        """The checklist as its file has it now."""
+        return load(located(self.args["checklist"], os.getcwd(), self._loader.get_basedir()))
+
+    def asked_for(self) -> Mapping[str, Any]:
+        """The checklist of a finished release: that of the file while it is the same.
+
+        What was read from a record is never a template, or whoever can write a record could run anything here; and
+        what looks like a secret was masked in it. Without the file no check can be carried out.
+        """
+        kept = self.past.checklist
+        wanted: str = self.args["checklist"]
+        why = (
+            f"{wanted} is not the checklist that the release asked for"
+            if wanted
+            else "release_checklist names none here, add it with -e"
+        )
+        try:
+            found = self.listed() if wanted else {}
+        except ChecklistError as exc:
+            found, why = {}, str(exc).splitlines()[0]
+        if found and digest(found) == kept["checklist_sha256"]:
+            return found
+        self.unchecked = f"its check cannot be carried out ({why}): a person has to sign or waive it"
+        content: Mapping[str, Any] = kept["content"]
+        return content
+
     def items(self, stage: str, at: str = "") -> list[Item]:
-        if self.args["of_release"]:
-            return self.past.open() if stage == "post_deploy" else []
         items: list[Item] = self.binding.checklist["stages"][stage]
+        if self.args["of_release"]:
+            # Those of before and during the release were decided then.
+            still = {item["id"] for item in self.past.open()} if stage == "post_deploy" else set()
+            return [item for item in items if item["id"] in still]
         return [item for item in items if not at or item["at"] == at]
 
     def sitting(self, stage: str, at: str = "") -> Sitting:
-        journal = record.current()
         return Sitting(
             stage=stage,
             at=at,
@@ -197,7 +235,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
             approvals=self.approvals,
             evaluate=self.evaluate,
             append=lambda data: self.append("signoff", data),
-            mask=record.RecordFile.masker.data if journal is None else journal.masker.data,
+            mask=self.mask,
+            unchecked=self.unchecked,
             tell=lambda text, colour: display.display(text, color=colour or None),
             ask=self.ask if self.args["prompt"] and not self._task.check_mode else None,
             by=self.args["by"] or self.args["operator"] or record.user(),
@@ -209,6 +248,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         )
 
     # Checks
+
+    @staticmethod
+    def mask(data: Entry) -> Entry:
+        """An entry as the record has it."""
+        journal = record.current()
+        masked: Entry = (record.RecordFile.masker if journal is None else journal.masker).data(data)
+        return masked
 
     def check_faults(self, checklist: Mapping[str, Any]) -> list[str]:
         faults = []
@@ -233,7 +279,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
     def host_checks(self, items: Sequence[Item]) -> dict[str, list[dict[str, Any]]]:
         """What the module release_checks is to look at on each host, in its one run for a stage."""
         found: dict[str, list[dict[str, Any]]] = {}
-        for item in items:
+        for item in [] if self.unchecked else items:
             if item.get("check"):
                 name, parameters = self.check_of(item)
                 for host in self.concerned(item) if checks.needs(name) == "host" else []:
@@ -310,12 +356,22 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
             "deployed_by": self.people.deployer,
             "previous": self.args["previous"],
             "version": self.args["version"],
+            "prebuilt": self.args["prebuilt"],
+            "signers": self.people.lines(),
         }
         self.append("checklist", self.past.checklist)
+        self.past.signers = self.mask(self.past.checklist)["signers"]
+
+    def keep_signers(self) -> None:
+        """Keep whose keys are whose: those who sign later may have got theirs since."""
+        lines: list[str] = self.mask({"signers": self.people.lines()})["signers"]
+        new = [line for line in lines if line not in self.past.signers]
+        if new:
+            self.append("signers", {"signers": new})
 
     def keep_approvals(self) -> None:
         for document in self.approvals.documents:
-            if document.signer and document.sha256 not in self.past.approvals:
+            if document.signer and not document.fault and document.sha256 not in self.past.approvals:
                 self.append("approvals", document.proof())
 
     # The two things it can be asked to do
@@ -325,7 +381,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         if self.args["of_release"]:
             return self.outlook({"post_deploy": self.sitting("post_deploy")})
         for text in overdue(self.records, self.sitting("pre_deploy").clock()):
-            display.warning(text)
+            display.warning(visible(text))
         stages = {"pre_deploy": self.sitting("pre_deploy")}
         stages.update({f"during {at}": self.sitting("during", at) for at in MOMENTS})
         blocking = list(stages.values())
@@ -355,6 +411,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
             raise SignoffError("the stage during needs at: before_switch or after_verify")
         if not self.args["of_release"]:
             self.open_checklist()
+        self.keep_signers()
         self.keep_approvals()
         sitting = self.sitting(stage, at)
         sitting.hold()
@@ -371,7 +428,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
             missing = [(stage, by_id[data["item"]], f"{data['status']} {data['reason']}".strip()) for data in left]
             return {**result, **self.stopped(missing, False)}
         for text in result["left"]:
-            display.warning(f"Sign-off {text}")
+            display.warning(visible(f"Sign-off {text}"))
         return result
 
     def stopped(self, missing: list[tuple[str, Item, str]], interactive: bool) -> dict[str, Any]:
@@ -391,4 +448,4 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
                 "Run it on a terminal, or put what is printed above into a file approvals.yml, let each person fill "
                 "in their part, and run the same again with -e @approvals.yml",
             ]
-        return {"failed": True, "msg": "\n".join(lines)}
+        return {"failed": True, "msg": visible("\n".join(lines))}

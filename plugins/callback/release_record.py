@@ -126,6 +126,7 @@ from ansible_collections.slipway.laravel.plugins.plugin_utils.report import repo
 from ansible_collections.slipway.laravel.plugins.plugin_utils.report_html import write_pages
 from ansible_collections.slipway.laravel.plugins.plugin_utils.shared import GitError, Shared
 from ansible_collections.slipway.laravel.plugins.plugin_utils.signature import Signer, SigningError, find_signer
+from ansible_collections.slipway.laravel.plugins.plugin_utils.verification import verify_entered
 
 if TYPE_CHECKING:
     from ansible.executor.stats import AggregateStats
@@ -398,6 +399,15 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         path = os.path.join(self._directory, f"{os.path.basename(release)}.jsonl")
         if not os.path.exists(path):
             raise OSError(f"there is no record of the release {release}: {path} does not exist")
+        # Nobody signs what somebody else may have written; and what is signed anew here has to be what it was.
+        listed = os.path.isfile(self._allowed_signers)
+        found = verify_entered(path, self._allowed_signers if listed else "", listed)
+        if found.faults:
+            more = f", and {len(found.faults) - 1} more" if len(found.faults) > 1 else ""
+            raise OSError(
+                f"{found.faults[0]['text']}{more}: a record with a fault is not signed; "
+                "playbooks/verify_record.yml has all of it"
+            )
         self._later = self._named = True
         continued = RecordFile(path, create=False)
         continued.mended()

@@ -15,7 +15,8 @@ description:
   - Reads records that the callback P(slipway.laravel.release_record#callback) wrote, on the controller, whatever host
     the task is for, and compares every byte of them with hashes, with the ledger and with signatures.
   - Any line that was changed, removed, moved, added or taken from another record, an end that was cut off, a record
-    that is missing or not in the ledger, and a signature by somebody else is found and named.
+    that is missing or not in the ledger, and a signature by somebody else is found and named. So is a
+    sign-off that is not by the key of whom it names.
   - It fails only when it cannot verify. What it found is in RV(faults).
 author:
   - The slipway.laravel authors (@slipway)

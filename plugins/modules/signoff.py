@@ -47,7 +47,7 @@ options:
   checklist:
     description: >-
       Name of a checklist of this collection, or path of a file, relative to where Ansible is started or to the
-      playbook.
+      playbook. With O(of_release), its checks are carried out when it still is what that release asked for.
     type: str
     default: ""
   of_release:
@@ -68,6 +68,12 @@ options:
     description: Checksum of the artifact that is released.
     type: str
     default: ""
+  prebuilt:
+    description:
+      - Whether the artifact was built elsewhere, so that its commit is only what it says of itself. Approvals then have
+        to name the checksum of the artifact.
+    type: bool
+    default: false
   hosts:
     description: Hosts of the release.
     type: list
@@ -90,7 +96,9 @@ options:
     type: str
     default: ""
   people:
-    description: Who may sign, by name, each with C(roles), a list, and C(key), the public SSH key that proves it.
+    description:
+      - Who may sign, by name, each with C(roles), a list, and C(key), the public SSH key that proves it.
+      - Where an item asks for somebody other than who deploys, O(operator) has to be one of them.
     type: dict
     default: {}
   approvals:

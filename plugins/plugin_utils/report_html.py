@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ansible_collections.slipway.laravel.plugins.plugin_utils.chain import lines_of, parse
+from ansible_collections.slipway.laravel.plugins.plugin_utils.controls import visible
 from ansible_collections.slipway.laravel.plugins.plugin_utils.ledger import record_names, write
 from ansible_collections.slipway.laravel.plugins.plugin_utils.report import (
     STAGES,
@@ -41,7 +42,6 @@ GOOD, BAD, OPEN = "good", "bad", "open"
 OUTCOMES = {"success": GOOD, "rolled back": OPEN, "unfinished": OPEN}
 STATUSES = {"signed": GOOD, "waived": OPEN, "failed": BAD}
 METHODS = {"check": "by its check", "approval": "by an approval", "prompt": "at the terminal"}
-CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 # With more hosts, their rows in the picture are thin and have no names.
 NAMED_ROWS = 40
 
@@ -51,7 +51,7 @@ NAMED_ROWS = 40
 
 def text(value: Any) -> str:
     """Escape a text; control characters, also those that turn the direction of what follows, show as such."""
-    return html.escape(CONTROLS.sub("\ufffd", words(value)))
+    return html.escape(visible(words(value)))
 
 
 def bdi(value: Any, tag: str = "bdi", language: str = "", kind: str = "") -> str:
@@ -296,7 +296,8 @@ def _who(item: Entry) -> str:
 
 
 def _status(item: Entry) -> str:
-    shown = mark(item["status"], STATUSES.get(item["status"], OPEN))
+    state = BAD if item["doubted"] else STATUSES.get(item["status"], OPEN)
+    shown = mark(f"{item['status']}, not proven" if item["doubted"] else item["status"], state)
     lines = [bdi(item["reason"], "div")]
     if item["overdue"]:
         lines.append(f"<div>{mark('overdue', BAD)} since {time_of(item['until'])}</div>")
@@ -373,7 +374,7 @@ def _live(told: Entry) -> str:
 
 def _form(told: Entry) -> str:
     """Return the form that ends a deployment checklist on paper, as far as the record can fill it in."""
-    signed = {item["item"]: item for item in told["signoffs"] if item["status"] == "signed"}
+    signed = {item["item"]: item for item in told["signoffs"] if item["status"] == "signed" and not item["doubted"]}
     deployed, verified = signed.get("deployed-by", {}), signed.get("verified-by", {})
     by = deployed.get("by") or told["checklist"]["deployed_by"] or told["by"]
     at, checked = moment(deployed.get("at") or told["ended"]), moment(verified.get("at"))
@@ -405,16 +406,27 @@ def _form(told: Entry) -> str:
     )
 
 
+def told_of(entries: list[Entry], as_of: datetime, verification: Entry | None) -> Entry:
+    """Return what a record tells, with the sign-offs that its verification found fault with."""
+    told = report(entries, as_of)
+    lines = verification["lines"] if verification else []
+    faulty = [entry for entry in entries if entry.get("event") == "signoff" and entry.get("seq") in lines]
+    doubted = {words(mapping(entry.get("data")).get("item")) for entry in faulty}
+    for item in told["signoffs"]:
+        item["doubted"] = item["item"] in doubted
+    return told
+
+
 def page(
     entries: list[Entry], as_of: datetime, name: str, verification: Entry | None = None, indexed: bool = True
 ) -> str:
     """Return the page of a record.
 
     :param name: of the record's file
-    :param verification: faults, notes and signers, where the record was verified right now
+    :param verification: what of_record returns, where the record was verified right now
     :param indexed: whether there is an index beside it
     """
-    told = report(entries, as_of)
+    told = told_of(entries, as_of, verification)
     where = f' <span class="minor">{bdi(told["inventory"])}</span>' if told["inventory"] else ""
     outcome = mark(told["outcome"], OUTCOMES.get(told["outcome"], BAD))
     kind = "Rollback" if told["kind"] == "rollback" else f"Release {bdi(told['version'])}"
@@ -516,7 +528,8 @@ def of_record(found: Verification, name: str) -> Entry:
         if os.path.splitext(os.path.basename(fault["file"]))[0] in (base, "ledger")
     ]
     signers = [signer for told in found.records if told["record"] == name for signer in told["signers"]]
-    return {"faults": faults, "notes": found.notes, "signers": list(dict.fromkeys(signers))}
+    lines = [fault["line"] for fault in found.faults if os.path.basename(fault["file"]) == name]
+    return {"faults": faults, "lines": lines, "notes": found.notes, "signers": list(dict.fromkeys(signers))}
 
 
 def beside(path: str, ending: str) -> str:
@@ -558,7 +571,7 @@ def write_index(directory: str, as_of: datetime, verified: Entry | None = None) 
 def write_report(path: str, as_of: datetime, found: Verification, indexed: bool = False) -> str:
     """Write page and JSON of a record that was verified; return the path of the page."""
     name, entries, verified = os.path.basename(path), readable(path), of_record(found, os.path.basename(path))
-    told = {**report(entries, as_of), "record": name, "verification": verified}
+    told = {**told_of(entries, as_of, verified), "record": name, "verification": verified}
     write(beside(path, "json"), json.dumps(told, ensure_ascii=False, indent=2) + "\n")
     write(beside(path, "html"), page(entries, as_of, name, verified, indexed))
     return beside(path, "html")

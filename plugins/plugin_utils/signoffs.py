@@ -10,9 +10,10 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from fnmatch import fnmatchcase
 from typing import Any
 
 from ansible_collections.slipway.laravel.plugins.plugin_utils import record
@@ -24,6 +25,7 @@ from ansible_collections.slipway.laravel.plugins.plugin_utils.checklist import (
     digest,
     seconds,
 )
+from ansible_collections.slipway.laravel.plugins.plugin_utils.ledger import record_names
 
 # What a signature may be used for: a signature of one kind never stands for one of the other.
 SIGNOFF, APPROVAL = "slipway-signoff", "slipway-approval"
@@ -31,7 +33,7 @@ SIGNOFF, APPROVAL = "slipway-signoff", "slipway-approval"
 PATIENCE = 60
 # Statuses with which an item is done.
 DONE = ("signed", "waived")
-# Records that are looked through for what is overdue, and for approvals that were used before.
+# Records that are looked through for what is overdue.
 LOOK_BACK = 50
 
 Entry = dict[str, Any]
@@ -65,7 +67,7 @@ def canonical(data: Any) -> bytes:
 
 def keygen(*words: str, data: bytes) -> subprocess.CompletedProcess[bytes]:
     # A worker of ansible-core has no terminal: a passphrase can only come from an agent.
-    environment = {**os.environ, "SSH_ASKPASS_REQUIRE": "never", "LC_ALL": "C"}
+    environment = {**os.environ, "SSH_ASKPASS_REQUIRE": "never", "LC_ALL": "C", "TZ": "UTC"}
     try:
         return subprocess.run(
             ["ssh-keygen", *words],
@@ -101,43 +103,84 @@ def sign(data: bytes, namespace: str, key: str = "", public: str = "") -> str:
     return result.stdout.decode()
 
 
-def verify(data: bytes, signature: str, signers: str, namespace: str) -> tuple[str, str]:
+def verify(
+    data: bytes, signature: str, signers: str, namespace: str, name: str = "", time: str = ""
+) -> tuple[str, str]:
     """Return who signed and the fingerprint of the key.
 
+    :param name: who has to have signed; empty for the first of the signers whose key it is
+    :param time: when it was signed, empty for now: keys may be listed for a time
     :raises SignoffError: nobody of the signers did
     """
+    at = [f"-Overify-time={re.sub('[^0-9]', '', time)[:14]}"] if time else []
     with tempfile.TemporaryDirectory() as directory:
         paths = []
-        for name, text in (("signature", signature), ("signers", signers)):
-            paths.append(os.path.join(directory, name))
+        for file, text in (("signature", signature), ("signers", signers)):
+            paths.append(os.path.join(directory, file))
             with open(paths[-1], "w", encoding="utf-8") as handle:
                 handle.write(text)
-        found = keygen("-Y", "find-principals", "-s", paths[0], "-f", paths[1], data=b"")
-        names = found.stdout.decode(errors="replace").split("\n")[0].split(",")
+        files = ("-s", paths[0], "-f", paths[1], *at)
+        found = keygen("-Y", "find-principals", *files, data=b"")
+        names = re.split(r"[\n,]", found.stdout.decode(errors="replace").strip())
         if found.returncode != 0 or not names[0]:
             raise SignoffError("it is signed with a key of nobody who may sign")
-        options = ("-Y", "verify", "-n", namespace, "-I", names[0], "-s", paths[0], "-f", paths[1])
-        result = keygen(*options, data=data)
+        if name and not _matches(name, names):
+            raise SignoffError(f"that key is {names[0]}'s, not {name}'s")
+        signer = name or names[0]
+        result = keygen("-Y", "verify", "-n", namespace, "-I", signer, *files, data=data)
     if result.returncode != 0:
         raise SignoffError(f"the signature does not fit what is signed, or is not for {namespace}")
     fingerprint = re.search(r"SHA256:\S+", result.stdout.decode(errors="replace"))
-    return names[0], fingerprint[0] if fingerprint else ""
+    return signer, fingerprint[0] if fingerprint else ""
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a name is one of those that a line of allowed signers is for."""
+    found = {pattern for pattern in patterns if fnmatchcase(name, pattern.lstrip("!").replace("[", "[[]"))}
+    return bool(found) and not any(pattern.startswith("!") for pattern in found)
+
+
+ALLOWED = re.compile(
+    r"(?P<names>\"[^\"]*\"|[^\s#\"]\S*)\s+(?P<options>.*?)(?P<key>(?:sk-)?(?:ssh|ecdsa)-\S+\s+[A-Za-z0-9+/]+=*)"
+)
+
+
+def keys_in(signers: str, name: str, namespace: str) -> list[str]:
+    """The public keys of a person in a list of allowed signers, as far as they are for a kind of signature."""
+    found = []
+    for line in signers.splitlines():
+        allowed = ALLOWED.match(line.strip())
+        if allowed and _matches(name, allowed["names"].strip('"').split(",")):
+            limits = re.search(r'namespaces="([^"]*)"', allowed["options"], re.IGNORECASE)
+            if limits is None or _matches(namespace, limits[1].split(",")):
+                found.append(allowed["key"])
+    return found
 
 
 # People
 
 
+def same_name(one: str, other: str) -> bool:
+    """Whether two names are one, however they are written."""
+    return one.strip().casefold() == other.strip().casefold()
+
+
 @dataclass
 class People:
-    """Who there is, and what each may sign."""
+    """Who there is, and what each may sign.
+
+    :param logins: of those who ran Ansible for the release
+    """
 
     people: Mapping[str, Any]
     deployer: str
     allowed_signers: str = ""
+    logins: Sequence[str] = ()
 
     def faults(self) -> list[str]:
         """What is wrong with signoff_people, one sentence each."""
         faults = []
+        owners: dict[str, str] = {}
         for name, person in self.people.items():
             if not isinstance(person, Mapping) or set(person) - {"roles", "key"}:
                 faults.append(f"signoff_people.{name} has roles, a list, and key, a public SSH key")
@@ -147,7 +190,27 @@ class People:
                 faults.append(f"signoff_people: a name that has a key is one word, unlike {name}")
             elif person.get("key") and not re.match(r"(sk-)?(ssh|ecdsa)-\S+ [A-Za-z0-9+/=]+", str(person["key"])):
                 faults.append(f"signoff_people.{name}.key is a public SSH key such as ssh-ed25519 AAAA…")
+            elif person.get("key"):
+                owner = owners.setdefault(" ".join(str(person["key"]).split()[:2]), str(name))
+                if owner != name:
+                    faults.append(f"signoff_people: {owner} and {name} have the same key")
+        if not faults:
+            try:
+                self.signers()
+            except SignoffError as exc:
+                faults.append(str(exc))
         return faults
+
+    def deployer_faults(self, checklist: Mapping[str, Any]) -> list[str]:
+        """Why nobody could tell who is somebody else than who deploys, where items ask for that."""
+        asking = [item["id"] for items in checklist["stages"].values() for item in items if OTHERS in item["who"]]
+        if not asking or not self.people or self.deployer in self.people:
+            return []
+        return [
+            f"{', '.join(asking)}: to be signed by somebody other than who deploys, and {self.deployer}, who deploys, "
+            f"is not in signoff_people: say who of {', '.join(map(str, self.people))} that is with "
+            f"-e laravel_operator=NAME, and who signs here, if it is somebody else, with -e signoff_by=NAME"
+        ]
 
     def key(self, name: str) -> str:
         return str((self.people.get(name) or {}).get("key") or "")
@@ -168,17 +231,27 @@ class People:
                 ) from exc
         return "\n".join(lines) + "\n"
 
+    def lines(self) -> list[str]:
+        """The lines that list somebody's key, as a record keeps them."""
+        return [line.strip() for line in self.signers().splitlines() if ALLOWED.match(line.strip())]
+
+    def keys(self, name: str, namespace: str) -> list[str]:
+        """The public keys of a person, wherever they are listed: who has one has to use it."""
+        return keys_in(self.signers(), name, namespace)
+
     def refusal(self, item: Item, name: str) -> str:
         """Why a person may not sign an item, empty when they may."""
         who = item["who"]
-        if not name:
+        if not name.strip():
             return "nobody is named"
         if who == [ANYBODY]:
             return ""
         if who == [DEPLOYER]:
             return "" if name == self.deployer else f"it is for {self.deployer}, who deploys"
-        if OTHERS in who and name == self.deployer:
-            return f"it is for somebody other than {name}, who deploys"
+        if OTHERS in who and same_name(name, self.deployer):
+            return f"it is for somebody other than {self.deployer}, who deploys"
+        if OTHERS in who and any(same_name(name, login) for login in self.logins):
+            return f"it is for somebody other than who deploys, and {name} is the login that Ansible ran as"
         if self.people and name not in self.people:
             return f"{name} is not in signoff_people"
         wanted = [role for role in who if role != OTHERS]
@@ -212,12 +285,16 @@ class Binding:
     artifact_sha256: str = ""
     hosts: Sequence[str] = ()
     release: str = ""
+    # Of the list as it was asked, where what is kept of it was masked.
+    checklist_sha256: str = ""
+    # The artifact was built elsewhere: the commit is only what it says of itself.
+    prebuilt: bool = False
 
     def data(self) -> Entry:
         return {
             "checklist": self.checklist["name"],
             "checklist_version": self.checklist["version"],
-            "checklist_sha256": digest(self.checklist),
+            "checklist_sha256": self.checklist_sha256 or digest(self.checklist),
             "inventory": self.inventory,
             "commit": self.commit,
             "artifact_sha256": self.artifact_sha256,
@@ -233,8 +310,29 @@ def statement(data: Entry) -> bytes:
 
 # Approvals
 
-DOCUMENT = ("checklist", "checklist_version", "checklist_sha256", "inventory", "commit", "release", "by", "items")
+# What an approval names to be bound to it; the first five always.
+BOUND = ("checklist", "checklist_version", "checklist_sha256", "inventory", "commit", "artifact_sha256", "release")
+DOCUMENT = (*BOUND, "by", "items")
 APPROVED = ("status", "by", "at", "reason", "evidence")
+STATUSES = ("signed", "waived", "failed")
+
+
+def plain(value: Any) -> Any:
+    """What YAML has read, without what JSON has not: a time that stands there without quotes becomes its text."""
+    if isinstance(value, Mapping):
+        numbers = all(isinstance(key, int) for key in value)
+        return {key if numbers else str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if isinstance(value, date):
+        return value.isoformat()
+    return value if value is None or isinstance(value, str | int | float) else str(value)
+
+
+def filled_in(value: Any) -> str:
+    """What stands in an approval, empty when it is still what was printed to be filled in."""
+    text = str(value or "").strip()
+    return "" if set("<>") & set(text) else text
 
 
 @dataclass
@@ -263,6 +361,9 @@ class Document:
     key: str = ""
     fault: str = ""
 
+    def __post_init__(self) -> None:
+        self.data = plain(self.data)
+
     @property
     def sha256(self) -> str:
         return digest({"approvals": self.data})
@@ -278,8 +379,11 @@ class Document:
             "signature": self.signature,
         }
 
-    def prove(self, signers: str, must: bool) -> None:
-        """Find out who signed the file."""
+    def prove(self, signers: str, must: bool, mask: Callable[[Entry], Entry] = lambda data: data) -> None:
+        """Find out who signed the file.
+
+        :param mask: takes secrets out of what the record keeps
+        """
         if not self.signature:
             if must:
                 self.fault = f"{self.origin} is not signed: ssh-keygen -Y sign -n {APPROVAL} -f KEY {self.origin}"
@@ -288,6 +392,11 @@ class Document:
             self.signer, self.key = verify(self.raw, self.signature, signers, APPROVAL)
         except SignoffError as exc:
             self.fault = f"{self.origin}.sig does not hold: {exc}"
+            return
+        kept = self.proof()
+        if mask(kept) != kept or kept["content"].encode() != self.raw:
+            # Its signature could be verified by nobody who has the record.
+            self.fault = f"{self.origin} holds a secret, or what is no text, and cannot be kept in the record as signed"
 
     def check(self, binding: Binding, stage: str, used: Mapping[str, str]) -> str:
         """Why the whole of it does not hold for what is released, empty when it does."""
@@ -300,10 +409,12 @@ class Document:
             return f"{self.origin} has {', '.join(unknown)}; it may have {', '.join(DOCUMENT)}"
         wanted = binding.data()
         # A sign-off of what happens after the switch cannot be given before there is a release.
-        keys = ["checklist", "checklist_version", "checklist_sha256", "inventory", "commit"]
-        keys += ["release"] if stage == "post_deploy" or self.data.get("release") else []
-        for key in keys:
-            value = str(self.data.get(key) or "")
+        needed = {*BOUND[:5], *(["artifact_sha256"] if binding.prebuilt else [])}
+        needed |= {"release"} if stage == "post_deploy" else set()
+        for key in BOUND:
+            value = filled_in(self.data.get(key))
+            if not self.data.get(key) and key not in needed:
+                continue
             if not value:
                 return f"{self.origin} does not say which {key} it is for; here it is {wanted[key] or 'not known yet'}"
             if wanted[key] and value != wanted[key]:
@@ -342,17 +453,18 @@ class Approvals:
         if not isinstance(given, Mapping) or set(given) - set(APPROVED):
             raise SignoffError(f"an approval has {', '.join(APPROVED)}")
         by = str(given.get("by") or document.data.get("by") or document.signer)
-        status = str(given.get("status") or "signed")
-        if status not in ("signed", "waived", "failed"):
-            raise SignoffError(f"the status is signed, waived or failed, not {status}")
+        if not filled_in(by):
+            raise SignoffError(f"nobody is named{f': {by} is to be replaced' if by.strip() else ''}")
+        status = str(given.get("status") or "")
+        if status not in STATUSES:
+            raise SignoffError(f"the status is signed, waived or failed, not {status or 'empty'}")
         if status != "signed" and not given.get("reason"):
             raise SignoffError(f"{status} needs a reason")
         if document.signer and by != document.signer:
             raise SignoffError(f"{document.signer} signed the file, and cannot speak for {by}")
-        if self.people.key(by) and not document.signer:
+        if not document.signer and self.people.keys(by, APPROVAL):
             raise SignoffError(
-                f"{by} has a key in signoff_people and has to sign the file: "
-                f"ssh-keygen -Y sign -n {APPROVAL} -f KEY {document.origin}"
+                f"{by} has a key and has to sign the file: ssh-keygen -Y sign -n {APPROVAL} -f KEY {document.origin}"
             )
         refusal = self.people.refusal(item, by)
         if refusal:
@@ -377,11 +489,16 @@ def snippet(binding: Binding, items: Sequence[Item], texts: Mapping[str, str], v
     data = binding.data()
     if not data["commit"]:
         data["commit"] = f"<the full commit: git rev-parse '{version or 'HEAD'}^{{commit}}'>"
-    keys = ["checklist", "checklist_version", "checklist_sha256", "inventory", "commit"]
-    keys += ["release"] if with_release else []
+    if binding.prebuilt and not data["artifact_sha256"]:
+        data["artifact_sha256"] = "<sha256 of the artifact>"
+    keys = [
+        *BOUND[:5],
+        *(["artifact_sha256"] if data["artifact_sha256"] else []),
+        *(["release"] if with_release else []),
+    ]
     lines = ["signoff_approvals:", *[f"  {key}: {json.dumps(data[key])}" for key in keys], "  items:"]
     for item in items:
-        lines += [f"    # {texts[item['id']]}", f'    {item["id"]}: {{status: signed, by: "<name>", evidence: ""}}']
+        lines += [f"    # {texts[item['id']]}", f'    {item["id"]}: {{status: "", by: "<name>", evidence: ""}}']
     return "\n".join(lines)
 
 
@@ -399,6 +516,11 @@ class Past:
     last: dict[str, Entry] = field(default_factory=dict)
     switched: datetime | None = None
     approvals: set[str] = field(default_factory=set)
+    # The hosts for which each approval was taken, by its sha256.
+    used: dict[str, set[str]] = field(default_factory=dict)
+    # The lines of allowed signers that it keeps, and the logins of those who made the release.
+    signers: list[str] = field(default_factory=list)
+    logins: list[str] = field(default_factory=list)
 
     @property
     def release(self) -> str:
@@ -431,10 +553,17 @@ def past(path: str) -> Past:
     for entry in record.read(path):
         data = entry["data"]
         match entry["event"]:
+            case "run" if not data.get("later"):
+                found.logins.append(str(data.get("user") or ""))
             case "checklist":
                 found.checklist = data
+                found.signers += data.get("signers") or []
+            case "signers":
+                found.signers += data["signers"]
             case "signoff":
                 found.last[data["item"]] = data
+                if data.get("approval"):
+                    found.used.setdefault(data["approval"]["sha256"], set()).update(data["hosts"])
             case "approvals":
                 found.approvals.add(data["sha256"])
             case "outcome":
@@ -446,19 +575,24 @@ def past(path: str) -> Past:
     return found
 
 
-def earlier(directory: str, but: str = "") -> list[Past]:
-    """The newest records of an inventory that are whole, without the one that is being written."""
-    names = sorted((name for name in os.listdir(directory) if name.endswith(".jsonl")), reverse=True)
+def earlier(directory: str, but: str = "", approvals: Sequence[str] = ()) -> list[Past]:
+    """The newest records of an inventory that are whole, without the one that is being written.
+
+    :param approvals: checksums of approvals, whose records count however old they are
+    """
     found = []
-    for name in names[:LOOK_BACK]:
+    for age, name in enumerate(sorted(record_names(directory), reverse=True)):
         path = os.path.join(directory, name)
+        if path == but:
+            continue
         # Most records are of releases without sign-offs, and need not be taken apart.
         try:
             with open(path, encoding="utf-8") as handle:
-                wanted = path != but and '"event":"checklist"' in handle.read()
-            if wanted:
+                text = handle.read()
+            recent = age < LOOK_BACK and '"event":"checklist"' in text
+            if recent or any(sha256 in text for sha256 in approvals):
                 found.append(past(path))
-        except (OSError, ValueError, KeyError, SignoffError):
+        except (OSError, ValueError, KeyError, TypeError, SignoffError):
             continue  # verify_record.yml tells what is wrong with it; it must not stop a release
     return found
 
@@ -477,11 +611,11 @@ def overdue(records: Sequence[Past], now: datetime) -> list[str]:
 
 
 def used_approvals(records: Sequence[Past], hosts: Sequence[str]) -> dict[str, str]:
-    """Approvals with which a release succeeded on the same hosts, by their sha256."""
+    """Approvals with which a release succeeded on any of these hosts, by their sha256."""
     return {
-        data["approval"]["sha256"]: old.release
+        sha256: old.release
         for old in records
         if old.outcome.get("outcome") == "success"
-        for data in old.last.values()
-        if data.get("approval") and set(data["hosts"]) == set(hosts)
+        for sha256, theirs in old.used.items()
+        if theirs & set(hosts)
     }

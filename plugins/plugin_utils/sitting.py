@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ansible_collections.slipway.laravel.plugins.plugin_utils.checklist import ANYBODY, DEPLOYER, OTHERS, Item, text_of
+from ansible_collections.slipway.laravel.plugins.plugin_utils.controls import visible
 from ansible_collections.slipway.laravel.plugins.plugin_utils.signoffs import (
     DONE,
     SIGNOFF,
@@ -57,7 +58,7 @@ def known_so_far(phases: Sequence[Entry]) -> list[str]:
     commits = last.get("build", {}).get("commits") or []
     if commits:
         lines.append(f"{len(commits)} commits since the release that is live:")
-        lines += [f"  {line}" for line in commits[:5]] + (["  …"] if len(commits) > 5 else [])
+        lines += [f"  {' '.join(str(line).split())}" for line in commits[:5]] + (["  …"] if len(commits) > 5 else [])
     plan, snapshot = last.get("plan", {}), last.get("snapshot", {})
     if plan:
         pending = ", ".join(map(str, plan.get("pending") or [])) or "none"
@@ -81,6 +82,7 @@ class Sitting:
     :param mask: takes secrets out of a sign-off
     :param tell: shows a line, in a colour
     :param ask: shows a text and returns what was answered; None without a terminal
+    :param unchecked: why no check can be carried out, so that a person has to sign what has one
     """
 
     stage: str
@@ -99,6 +101,7 @@ class Sitting:
     version: str = ""
     past: Past = field(default_factory=lambda: Past(""))
     used: Mapping[str, str] = field(default_factory=dict)
+    unchecked: str = ""
     mask: Callable[[Entry], Entry] = lambda data: data
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
@@ -139,7 +142,8 @@ class Sitting:
         if self._too_early(item):
             return False
         finding: Mapping[str, Any] = {}
-        if item.get("check"):
+        unchecked = bool(item.get("check") and self.unchecked)
+        if item.get("check") and not unchecked:
             finding = self.findings[item["id"]] = self.evaluate(item)
             if finding["ok"] is not False:
                 name = f"check {item['check']['name']}"
@@ -151,7 +155,7 @@ class Sitting:
             # What a check has shown to be wrong is not right because somebody says so.
             reasons = [f"{approval.source}: its check failed ({finding['message']}); it may be waived with a reason"]
             approval = None
-        self.reasons[item["id"]] = reasons
+        self.reasons[item["id"]] = [*([self.unchecked] if unchecked else []), *reasons]
         if approval is None:
             return False
         more: Entry = {"approval": {"file": approval.source, "sha256": approval.sha256}}
@@ -225,21 +229,32 @@ class Sitting:
         why = f": {reason}" if reason and status != "signed" else ""
         when = f", until {data['until']}" if status == "open" and until else ""
         self.tell(
-            f"{status:7} {item['id']}{name}{when}{why}  {text_of(item, self.language)}",
+            visible(f"{status:7} {item['id']}{name}{when}{why}  {text_of(item, self.language)}"),
             COLOURS[status] if item["required"] else "",
         )
 
     def _proof(self, data: Entry) -> Entry:
         """The signature of the person with their own key, where they have one."""
         name = data["by"]
-        if not self.people.key(name) and not (self.key and self.people.allowed_signers):
+        publics = self.people.keys(name, SIGNOFF)
+        if not publics and not (self.key and self.people.allowed_signers):
             return {}
         key = self.key if name == self.by else ""
-        signature = sign(statement(data), SIGNOFF, key, self.people.key(name))
-        signer, fingerprint = verify(statement(data), signature, self.people.signers(), SIGNOFF)
-        if signer != name:
-            raise SignoffError(f"that key is {signer}'s, not {name}'s")
+        signature = self._signature(statement(data), key, publics)
+        _name, fingerprint = verify(statement(data), signature, self.people.signers(), SIGNOFF, name)
         return {"key": fingerprint, "signature": signature}
+
+    @staticmethod
+    def _signature(text: bytes, key: str, publics: Sequence[str]) -> str:
+        """The signature by a key file, or by whichever of somebody's keys the agent has."""
+        if key or not publics:
+            return sign(text, SIGNOFF, key)
+        for public in publics[:-1]:
+            try:
+                return sign(text, SIGNOFF, public=public)
+            except SignoffError:
+                continue
+        return sign(text, SIGNOFF, public=publics[-1])
 
     # At the terminal
 
@@ -327,7 +342,7 @@ class Sitting:
             raise Stopped
         # With the first question, so that nothing is shown where nobody can be asked.
         text, self._head = self._head + text, ""
-        return self.ask(text)
+        return self.ask(visible(text))
 
 
 def unsignable(sittings: Sequence[Sitting], interactive: bool) -> list[tuple[str, Item, str]]:
@@ -356,7 +371,7 @@ def unsignable(sittings: Sequence[Sitting], interactive: bool) -> list[tuple[str
 def supply(binding: Binding, stage: str, items: Sequence[Item], language: str, version: str) -> str:
     """How to give the approvals that are missing."""
     texts = {item["id"]: text_of(item, language) for item in items}
-    return snippet(binding, items, texts, version, with_release=stage == "post_deploy")
+    return visible(snippet(binding, items, texts, version, with_release=stage == "post_deploy"))
 
 
 def summary(sitting: Sitting) -> list[str]:

@@ -20,6 +20,7 @@ from ansible_collections.slipway.laravel.plugins.plugin_utils.ledger import (
     unfinished,
 )
 from ansible_collections.slipway.laravel.plugins.plugin_utils.signature import check
+from ansible_collections.slipway.laravel.plugins.plugin_utils.signoff_faults import signoff_faults
 
 # What an entry of a ledger must have, or it cannot be compared with anything.
 DESCRIPTION = {
@@ -59,6 +60,15 @@ class Verification:
         if problem:
             self.fault(path, problem, line)
         return "" if problem else key
+
+    def check_signoffs(self, path: str, entries: list[tuple[int, dict[str, Any]]], key: str) -> None:
+        """Check whether those gave the sign-offs of a record whom they name.
+
+        :param key: that signed the record when the release had ended, as check_signature returns it
+        """
+        listed = _text(self.allowed_signers) or "" if self.allowed_signers else ""
+        for line, what in signoff_faults(entries, listed, key.rpartition(" ")[2]):
+            self.fault(path, what, line)
 
 
 def _content(path: str) -> bytes | None:
@@ -121,7 +131,7 @@ def verify_file(path: str, allowed_signers: str, signed: bool) -> Verification:
         return result
     for line, what in faults(content):
         result.fault(path, what, line)
-    told = _told(path, content)
+    told, entries = _told(path, content), _valid_entries(content)
     result.records.append(told)
     base = os.path.splitext(path)[0]
     head, signature = _text(f"{base}.head"), _text(f"{base}.sig")
@@ -129,15 +139,20 @@ def verify_file(path: str, allowed_signers: str, signed: bool) -> Verification:
         result.notes.append(f"{base}.head is not there: a cut end would not be found")
         if signed:
             result.fault(path, "is not signed")
+        result.check_signoffs(path, entries, "")
         return result
     said = dict(line[2:].split(" ", 1) for line in head.splitlines() if line.startswith("# ") and line.count(" ") > 1)
     signer, closed_by = said.get("signer", ""), said.get("closed_by", "")
     _compare_head(result, path, content, head, said.get("inventory", ""), signer, closed_by)
     # Its time is that of the last entry: nothing was signed before it.
-    if result.check_signature(f"{base}.sig", 0, head, signature or "", signer, told.get("ended", "")):
+    key = result.check_signature(f"{base}.sig", 0, head, signature or "", signer, told.get("ended", ""))
+    if key:
         told["signers"] = [] if closed_by else [signer]
     if closed_by:
         result.notes.append(_closed(path, closed_by, signer))
+    # Whoever signs an item later also signs the record anew, and who closes it for a killed run did not make it.
+    later = any(_said_by(entry, "run").get("later") for _line, entry in entries)
+    result.check_signoffs(path, entries, "" if later or closed_by else key)
     return result
 
 
@@ -189,10 +204,29 @@ def verify_directory(directory: str, allowed_signers: str, signed: bool, ledger_
             taken = f"; the line is that of {' and '.join(others)}" if others else ""
             result.fault(path, what + taken, line)
         _compare_with_ledger(result, path, content, entered.get(name, []), told[name])
+        _check_signoffs(result, path, content, entered.get(name, []))
     for name in sorted(set(entered) - set(contents)):
         line = entered[name][-1][0]
         result.fault(os.path.join(directory, name), f"is not there, but in {NAME} line {line}")
     result.records = list(told.values())
+    return result
+
+
+def verify_entered(path: str, allowed_signers: str, signed: bool) -> Verification:
+    """Verify one record of a directory, and the ledger as far as it is about that."""
+    result = Verification(allowed_signers, signed)
+    directory, name = os.path.split(path)
+    content = _content(path)
+    if content is None:
+        result.fault(path, "is not there")
+        return result
+    told = _told(path, content)
+    entered = _verify_ledger(result, directory, "", only=name).get(name, [])
+    for line, what in faults(content):
+        result.fault(path, what, line)
+    _compare_with_ledger(result, path, content, entered, told)
+    _check_signoffs(result, path, content, entered)
+    result.records.append(told)
     return result
 
 
@@ -208,8 +242,11 @@ def _owners(contents: dict[str, bytes]) -> dict[str, list[tuple[str, int]]]:
 Entered = dict[str, list[tuple[int, dict[str, Any], str]]]
 
 
-def _verify_ledger(result: Verification, directory: str, ledger_head: str) -> Entered:
-    """Verify the ledger; return of each record what was entered: line, data, and the key that signed."""
+def _verify_ledger(result: Verification, directory: str, ledger_head: str, only: str = "") -> Entered:
+    """Verify the ledger; return of each record what was entered: line, data, and the key that signed.
+
+    :param only: the record whose signatures are checked; empty for those of all
+    """
     path = os.path.join(directory, NAME)
     content = _content(path)
     if content is None:
@@ -226,7 +263,9 @@ def _verify_ledger(result: Verification, directory: str, ledger_head: str) -> En
             continue
         if data["inventory"] != os.path.basename(directory):
             result.fault(path, f"is about the inventory {data['inventory']}", line)
-        key = result.check_signature(path, line, text_of(data), data["signature"], data["signer"], entry["time"])
+        key = ""
+        if only in ("", data["record"]):
+            key = result.check_signature(path, line, text_of(data), data["signature"], data["signer"], entry["time"])
         entered.setdefault(data["record"], []).append((line, data, key))
     if ledger_head and ledger_head not in [entry["hash"] for _line, entry in entries]:
         result.fault(path, f"does not hold the entry {ledger_head}, which it once ended with")
@@ -240,6 +279,23 @@ def _verify_ledger(result: Verification, directory: str, ledger_head: str) -> En
     time = entries[-1][1]["time"] if entries else ""
     result.check_signature(f"{base}.sig", 0, head, _text(f"{base}.sig") or "", signer, time)
     return entered
+
+
+def _check_signoffs(
+    result: Verification, path: str, content: bytes, entered: list[tuple[int, dict[str, Any], str]]
+) -> None:
+    entries = _valid_entries(content)
+    ends = [line for line, entry in entries if _said_by(entry, "outcome").get("outcome", "killed") != "killed"]
+    ended = max(ends, default=0)
+    # Whoever closes the record of a killed run, or signs an item later, signs it as well.
+    keys = [key for _line, data, key in entered if ended and data["entries"] >= ended]
+    result.check_signoffs(path, entries, keys[0] if keys else "")
+
+
+def _said_by(entry: dict[str, Any], event: str) -> dict[str, Any]:
+    """Return the data of an entry when it is one of that event, else nothing: somebody may have written anything."""
+    data = entry.get("data")
+    return data if entry.get("event") == event and isinstance(data, dict) else {}
 
 
 def _compare_with_ledger(

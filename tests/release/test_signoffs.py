@@ -13,6 +13,7 @@ import pytest
 import yaml
 from ansible_collections.slipway.laravel.plugins.plugin_utils.record import read
 from ansible_collections.slipway.laravel.plugins.plugin_utils.signoffs import SIGNOFF, People, statement, verify
+from ansible_collections.slipway.laravel.plugins.plugin_utils.verification import verify_entered
 from fleet import HOSTS, ROOT, Fleet, write
 from terminal import Terminal
 
@@ -106,7 +107,7 @@ def approved(team):
     """A release in CI: first without approvals, then with those of another commit, then with the right ones."""
     runs = {"none": team.release("v1")}
     printed = re.search(r"# approvals\.yml\n(.*?)\n\n", runs["none"].output, re.DOTALL)[1]
-    content = yaml.safe_load(printed.replace("<name>", "ann"))
+    content = yaml.safe_load(printed.replace("<name>", "ann").replace('status: ""', "status: signed"))
     for name, version in (("other", "v2"), ("right", "v1")):
         content["signoff_approvals"]["commit"] = team.commit(version)
         write(team.home / f"{name}.yml", yaml.safe_dump(content))
@@ -184,6 +185,14 @@ def test_checklist_with_a_fault_stops_before_the_build(team):
     run = team.release("v2", checklist="checklists/faulty.yml")
     assert run.status == 2
     assert "faulty.yml:11: item told: deadline is a time after the switch" in told(run)
+    assert phases(run) == {"preflight", "revert"}
+
+
+def test_second_pair_of_eyes_needs_to_know_whose_the_first_is(team):
+    run = team.release("v2", "-e", f"@{team.home / 'people.json'}", "-e", "laravel_operator=jenkins")
+    assert run.status == 2
+    assert "verified: to be signed by somebody other than who deploys, and jenkins, who deploys, is not in" in told(run)
+    assert "-e laravel_operator=NAME" in told(run)
     assert phases(run) == {"preflight", "revert"}
 
 
@@ -283,6 +292,8 @@ def test_each_signed_with_their_own_key(halves, team):
     assert [data["by"] for data in proven] == ["ann"] * 4 + ["bob"] * 2
     for data in proven:
         assert verify(statement(data), data["signature"], people.signers(), SIGNOFF) == (data["by"], data["key"])
+    assert entries(halves["path"], "checklist")[0]["signers"] == people.lines()
+    assert verify_entered(str(halves["path"]), "", False).faults == [], "the record alone shows whose they are"
 
 
 def test_signed_items_are_not_asked_again(halves, team):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from ansible_collections.slipway.laravel.plugins.plugin_utils import record
 from ansible_collections.slipway.laravel.plugins.plugin_utils.checklist import digest, load
 from ansible_collections.slipway.laravel.plugins.plugin_utils.signoffs import (
     APPROVAL,
+    LOOK_BACK,
     SIGNOFF,
     Approvals,
     Binding,
@@ -135,6 +137,31 @@ def test_people_that_are_not_as_they_should_be(person, fault):
     assert people().faults() == []
 
 
+def test_somebody_else_is_neither_who_deploys_nor_their_login_however_it_is_written(checklist):
+    other = item_of(checklist, "other")
+    team = People({**PEOPLE, "root": {}}, "ann", logins=["root"])
+    for name in ("Ann", "ann ", "root", " Root"):
+        assert "somebody other than" in team.refusal(other, name), name
+    assert team.refusal(other, "eve") == ""
+    assert People({}, "ann", logins=["root"]).refusal(other, "root") != ""
+    assert team.refusal(item_of(checklist, "plan"), "root") == ""
+
+
+def test_who_deploys_has_to_be_known_where_somebody_else_is_asked_for(checklist):
+    (fault,) = People(PEOPLE, "jenkins").deployer_faults(checklist)
+    assert fault.startswith("other: to be signed by somebody other than who deploys, and jenkins, who deploys, is not")
+    assert "-e laravel_operator=NAME" in fault
+    assert "-e signoff_by=NAME" in fault
+    assert people().deployer_faults(checklist) == []
+    assert People({}, "jenkins").deployer_faults(checklist) == []
+    assert People(PEOPLE, "jenkins").deployer_faults({"stages": {"during": [{"id": "x", "who": ["qa"]}]}}) == []
+
+
+def test_two_people_have_two_keys(keys):
+    (fault,) = people(ann={"key": f"{keys['ann'][1]} at home"}, bob={"key": keys["ann"][1]}).faults()
+    assert fault == "signoff_people: ann and bob have the same key"
+
+
 def test_name_with_a_key_is_one_word(keys):
     assert "is one word" in people(**{"Ann Lee": {"key": keys["ann"][1]}}).faults()[0]
 
@@ -182,7 +209,8 @@ def test_key_of_the_agent(keys):
 
 def document(binding, change=None, **items):
     bound = {key: value for key, value in binding.data().items() if key not in ("artifact_sha256", "hosts", "release")}
-    return Document("approvals.yml", {**bound, "items": items or {"plan": {"by": "eve"}}, **(change or {})})
+    given = {name: {"status": "signed", **item} for name, item in (items or {"plan": {"by": "eve"}}).items()}
+    return Document("approvals.yml", {**bound, "items": given, **(change or {})})
 
 
 def find(binding, documents, item="plan", stage="pre_deploy", team=None, used=None):
@@ -209,10 +237,17 @@ REFUSED = [
     ({"release": "r0"}, "is for release r0, and here it is r1"),
     ({"approved": True}, "has approved; it may have checklist"),
     ({"items": {"plan": {"by": ""}}}, "nobody is named"),
+    ({"items": {"plan": {"by": "<name>", "status": "signed"}}}, "nobody is named: <name> is to be replaced"),
+    ({"items": {"plan": {"status": "signed"}}, "by": "<name>"}, "nobody is named: <name> is to be replaced"),
+    ({"items": {"plan": {"by": "  ", "status": "signed"}}}, "nobody is named"),
+    ({"items": {"plan": {"by": "eve"}}}, "the status is signed, waived or failed, not empty"),
+    ({"items": {"plan": {"by": "eve", "status": ""}}}, "the status is signed, waived or failed, not empty"),
     ({"items": {"plan": {"by": "eve", "status": "yes"}}}, "the status is signed, waived or failed, not yes"),
+    ({"commit": "<the full commit>"}, "does not say which commit it is for"),
+    ({"artifact_sha256": "6" * 64}, f"is for artifact_sha256 {'6' * 64}, and here it is {SHA}"),
     ({"items": {"plan": {"by": "eve", "status": "waived"}}}, "waived needs a reason"),
-    ({"items": {"plan": {"by": "eve", "at": "2026-11-22"}}}, "still to come"),
-    ({"items": {"plan": {"by": "eve", "at": "soon"}}}, "soon is not a time"),
+    ({"items": {"plan": {"by": "eve", "status": "signed", "at": "2026-11-22"}}}, "still to come"),
+    ({"items": {"plan": {"by": "eve", "status": "signed", "at": "soon"}}}, "soon is not a time"),
     ({"items": {"plan": {"by": "eve", "ok": True}}}, "an approval has status, by"),
     ({"items": {"plan": "eve"}}, "an approval has status, by"),
 ]
@@ -266,6 +301,60 @@ def proven(binding, keys, signer="bob", change=None, must=False, team=None, **it
     return given, team
 
 
+def test_times_without_quotes_are_times_as_well(binding):
+    text = """\
+        items:
+          plan: {status: signed, by: eve, at: 2026-11-21T09:30:00Z, evidence: {seen: 2026-11-20, at: [2026-11-20]}}
+          2026-11-20: {by: eve}
+          17: {by: eve}
+    """
+    given = document(binding, yaml.safe_load(text))
+    approval, reasons = find(binding, [given])
+    assert (reasons, approval.at) == ([], "2026-11-21T09:30:00Z")
+    assert approval.evidence == {"seen": "2026-11-20", "at": ["2026-11-20"]}
+    assert re.fullmatch("[0-9a-f]{64}", given.sha256)
+    assert "still to come" in find(binding, [document(binding, plan={"by": "eve", "at": date(2026, 11, 22)})])[1][0]
+
+
+def test_checksum_of_approvals_stays_what_it_was(binding):
+    given = {"checklist": "a", "items": {"x": {"by": "eve", "evidence": [1, 1.5, True, None, "é"]}, "y": None}}
+    assert Document("a", given).sha256 == digest({"approvals": given})
+
+
+def test_approval_of_what_was_built_elsewhere_names_the_artifact(binding):
+    binding.prebuilt = True
+    assert "does not say which artifact_sha256 it is for" in find(binding, [document(binding)])[1][0]
+    assert find(binding, [document(binding, {"artifact_sha256": SHA})])[0].by == "eve"
+    binding.artifact_sha256 = ""
+    assert "<sha256 of the artifact>" in supply(binding, "pre_deploy", [], "", "v1")
+
+
+def test_signed_file_that_the_record_cannot_keep_as_it_is(binding, keys):
+    team = people(bob={"roles": ["qa"], "key": keys["bob"][1]})
+    for text, mask in (("password: hunter22-of-bob", record.RecordFile.masker.data), ("\udce9", lambda data: data)):
+        given = document(binding, tests={})
+        given.raw = text.encode(errors="surrogateescape")
+        given.signature = sign(given.raw, APPROVAL, keys["bob"][0])
+        given.prove(team.signers(), False, mask)
+        assert "holds a secret" in find(binding, [given], "tests", team=team)[1][0]
+
+
+def test_key_that_only_the_allowed_signers_have_counts(binding, keys, tmp_path):
+    (tmp_path / "signers").write_text(
+        f'# who may sign\neve,joe namespaces="{APPROVAL},{SIGNOFF}" {keys["eve"][1]}\n'
+        f'ann namespaces="slipway-release" {keys["ann"][1]}\n'
+    )
+    team = People(PEOPLE, "ann", str(tmp_path / "signers"))
+    reason = find(binding, [document(binding, plan={"by": "eve"})], team=team)[1][0]
+    assert "eve has a key and has to sign the file" in reason
+    assert find(binding, [document(binding, plan={"by": "ann"})], team=team)[0].by == "ann", "hers is for records alone"
+    desk = Desk(binding, "during", "after_verify", answers=["s", "q"], team=team, by="joe")
+    assert desk.statuses() == {"late": ("open", "", "none")}
+    assert "does not sign" in desk.asked[1]
+    (data,) = Desk(binding, "during", "after_verify", answers=["s"], team=team, by="joe", key=keys["eve"][0]).kept
+    assert verify(statement(data), data["signature"], team.signers(), SIGNOFF, "joe") == ("joe", data["key"])
+
+
 def test_signed_file_speaks_for_who_signed_it(binding, keys):
     given, team = proven(binding, keys, tests={})
     approval, reasons = find(binding, [given], "tests", team=team)
@@ -276,9 +365,7 @@ def test_signed_file_speaks_for_who_signed_it(binding, keys):
 
 def test_who_has_a_key_has_to_use_it(binding, keys):
     given, team = proven(binding, keys, "", tests={"by": "bob"})
-    assert (
-        "bob has a key in signoff_people and has to sign the file" in find(binding, [given], "tests", team=team)[1][0]
-    )
+    assert "bob has a key and has to sign the file" in find(binding, [given], "tests", team=team)[1][0]
 
 
 def test_file_changed_after_it_was_signed(binding, keys):
@@ -430,6 +517,31 @@ def test_nobody_signs_what_a_check_has_shown_to_be_wrong(binding):
     }
 
 
+def test_check_that_cannot_be_carried_out_leaves_it_to_a_person(binding):
+    why = "its check cannot be carried out (the list is another one): a person has to sign or waive it"
+    for answer, status in (("s looked at it", "signed"), ("w not needed", "waived")):
+        desk = Desk(binding, "during", "before_switch", answers=[answer], unchecked=why)
+        assert desk.statuses() == {"proof": (status, "ann", "prompt")}
+        assert why in desk.asked[0]
+    (data,) = Desk(binding, "during", "before_switch", unchecked=why).kept
+    assert (data["status"], data["reason"]) == ("open", why)
+    given = [document(binding, proof={"by": "eve"})]
+    approved = Desk(binding, "during", "before_switch", unchecked=why, documents=given)
+    assert approved.statuses() == {"proof": ("signed", "eve", "approval")}
+
+
+def test_nothing_of_a_commit_reaches_the_terminal_but_its_text(binding):
+    commits = ["1a2b3c4 Fix\x1b]0;owned\x07 it\x1b[2J", "2b3c4d5 two\nlines \u202ereversed\u2066", "3c4d5e6 \u0623"]
+    ill = {"proof": {"ok": False, "evidence": {"said": "\x1b[1A"}, "message": "it said \x9b31m"}}
+    phases = [{"phase": "build", "host": "web1", "commits": commits}]
+    answers = ["w a reason \x1b[8m"]
+    desk = Desk(binding, "during", "before_switch", answers=answers, checks=ill, past=Past("", phases=phases))
+    shown = "".join([*desk.asked, *desk.told])
+    assert not set("\x1b\x07\x9b\u202e\u2066") & set(shown)
+    assert "  2b3c4d5 two lines \ufffdreversed\ufffd\n" in shown
+    assert "3c4d5e6 \u0623" in shown
+
+
 def test_check_that_is_about_no_host_of_the_release_is_passed_over_with_the_reason(binding):
     none = {"proof": {"ok": None, "evidence": {}, "message": "no host of this release is in laravel_horizon"}}
     (data,) = Desk(binding, "during", "before_switch", checks=none).kept
@@ -514,13 +626,22 @@ def test_what_can_never_be_signed_is_known_before_the_build(binding):
     assert missing(binding, False, [given]) == ["tests", "other"]
 
 
-def test_snippet_needs_only_names(binding):
+def of_text(text):
+    return Document("approvals.yml", yaml.safe_load(text)["signoff_approvals"])
+
+
+def test_snippet_needs_only_names_and_answers(binding):
     items = [item_of(binding.checklist, name) for name in ("tests", "plan")]
-    content = yaml.safe_load(supply(binding, "pre_deploy", items, "", "v1").replace("<name>", "bob"))
-    given = Document("approvals.yml", content["signoff_approvals"])
-    assert find(binding, [given], "tests")[0].by == "bob"
+    printed = supply(binding, "pre_deploy", items, "", "v1")
+    assert f'artifact_sha256: "{SHA}"' in printed
+    assert find(binding, [of_text(printed)], "tests")[0] is None, "nobody has filled it in"
+    named = printed.replace("<name>", "bob")
+    assert find(binding, [of_text(named)], "tests")[0] is None, "nobody has said yes"
+    assert find(binding, [of_text(named.replace('status: ""', "status: signed"))], "tests")[0].by == "bob"
     binding.commit = ""
     assert "git rev-parse 'v1^{commit}'" in supply(binding, "pre_deploy", items, "", "v1")
+    binding.artifact_sha256 = ""
+    assert "artifact_sha256" not in supply(binding, "pre_deploy", items, "", "v1")
 
 
 # Records of earlier releases
@@ -574,7 +695,20 @@ def test_approvals_are_used_up_by_a_release_on_the_same_hosts(tmp_path, binding)
     kept(tmp_path, binding, signed=["tests"], approval="aa")
     kept(tmp_path, binding, "r2", "aborted", signed=["tests"], approval="bb")
     assert used_approvals(earlier(str(tmp_path)), ["web2", "web1"]) == {"aa": "r1"}
-    assert used_approvals(earlier(str(tmp_path)), ["web1"]) == {}
+    assert used_approvals(earlier(str(tmp_path)), ["web1"]) == {"aa": "r1"}, "--limit makes no other release of it"
+    assert used_approvals(earlier(str(tmp_path)), ["db1"]) == {}
+
+
+def test_approvals_are_used_up_for_ever_and_whatever_came_after_them(tmp_path, binding):
+    path = kept(tmp_path, binding, "20250101", signed=["told"], approval="aa" * 32)
+    written = record.RecordFile(path, create=False)
+    written.append("signoff", {**binding.data(), "item": "told", "status": "signed", "required": True})
+    written.close()
+    (tmp_path / "ledger.jsonl").write_text("")
+    for number in range(LOOK_BACK):
+        kept(tmp_path, binding, f"20260101-{number:03}")
+    assert used_approvals(earlier(str(tmp_path), approvals=["aa" * 32]), ["web1"]) == {"aa" * 32: "20250101"}
+    assert len(earlier(str(tmp_path))) == LOOK_BACK, "the ledger is no record"
 
 
 def test_signed_file_can_be_verified_from_the_record_alone(binding, keys):
