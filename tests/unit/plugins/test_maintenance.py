@@ -159,7 +159,8 @@ def test_revert_leaves_the_site_shut_where_its_database_may_not_fit(live, web):
     live.run("switch", release="r1")
     code, result = live.run("revert", release="r1", previous="r2", stay_shut=True)
     found = evidence(result)
-    assert (code, result["changed"], found["reverted"], found["shut"], result["current"]) == (0, False, False, True, "r1")
+    assert (code, result["changed"], result["current"]) == (0, False, "r1")
+    assert (found["reverted"], found["shut"]) == (False, True)
     assert (is_down(live), live.locked()) == (True, False)
     # The next run makes it its own, and ends it.
     assert live.run("preflight", release="", run="run-2")[0] == 0
