@@ -241,7 +241,8 @@ def outcome_of(phases: list[dict[str, Any]], failed: bool, lost: bool = False) -
         return "reverted" if switched <= reverted else "partial"
     if any(phase["phase"] in BROUGHT for phase in phases):
         return "success" if switched else "unchanged"
-    return "rolled back" if switched else "unchanged"
+    restored = any(phase["phase"] == "restore" and phase["changed"] for phase in phases)
+    return "rolled back" if switched or restored else "unchanged"
 
 
 def signoffs_told(signoffs: list[dict[str, Any]]) -> str:

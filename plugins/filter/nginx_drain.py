@@ -44,7 +44,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 UPSTREAM = re.compile(r"(?m)^(\s*upstream\s+[^\s{]+\s*\{)([^}]*)\}")
-SERVER = re.compile(r"(?m)(^\s*server\s+)(\S+?)((?:\s[^;#]*)?);([^\n]*)")
+COMMENT = re.compile(r"#[^\n]*")
+# Alone on its line, since our mark is a comment.
+SERVER = re.compile(r"(?m)(^\s*server\s+)([^\s;]+)((?:\s[^;#]*)?);([ \t\r]*(?:#[^\n]*)?)(?=\n)")
 MARK = " # drained by a release"
 
 
@@ -52,19 +54,22 @@ def is_one_of(address: str, servers: Sequence[str]) -> bool:
     return address in servers or re.sub(r":\d+$", "", address) in servers
 
 
+def upstreams(text: str) -> list[tuple[int, int]]:
+    """Where the insides of upstreams begin and end; braces in comments are none."""
+    bare = COMMENT.sub(lambda found: " " * len(found[0]), text)
+    return [found.span(2) for found in UPSTREAM.finditer(bare)]
+
+
 def nginx_drain(text: str, servers: Sequence[str], down: bool) -> str:
     """The text with the servers marked as down, or without our mark."""
 
-    def upstream(found: re.Match[str]) -> str:
-        body = found[2]
+    def upstream(body: str) -> str:
         others = [
             server[2]
             for server in SERVER.finditer(body)
             if not is_one_of(server[2], servers) and "down" not in server[3].split()
         ]
-        if down and not others:
-            return found[0]
-        return f"{found[1]}{SERVER.sub(marked, body)}}}"
+        return body if down and not others else SERVER.sub(marked, body)
 
     def marked(server: re.Match[str]) -> str:
         start, address, options, rest = server.groups()
@@ -76,7 +81,11 @@ def nginx_drain(text: str, servers: Sequence[str], down: bool) -> str:
             return f"{start}{address}{options.removesuffix(' down')};{rest.removeprefix(MARK)}"
         return server[0]
 
-    return UPSTREAM.sub(upstream, text)
+    done, changed = 0, ""
+    for begin, end in upstreams(text):
+        changed += text[done:begin] + upstream(text[begin:end])
+        done = end
+    return changed + text[done:]
 
 
 class FilterModule:

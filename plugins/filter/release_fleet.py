@@ -30,7 +30,8 @@ RETURN = r"""
 _value:
   description: >-
     One entry for each host with C(host), C(reached), C(well) (it answered, and all is as it was before), C(reverted)
-    (the new release was live there), C(current), C(error), and C(text), a sentence for people.
+    (the new release was live there), C(shut) (it was left in maintenance), C(current), C(error), and C(text), a
+    sentence for people.
   type: list
   elements: dictionary
 """
@@ -60,11 +61,14 @@ def outcome(host: str, result: Mapping[str, Any]) -> dict[str, Any]:
     else:
         text = f"{host}: live is {current or 'nothing'}"
     phases = result.get("phases") or [{}]
+    if phases[0].get("shut"):
+        text += ", and shut"
     return {
         "host": host,
         "reached": reached,
         "well": reached and not failed,
         "reverted": bool(phases[0].get("reverted")),
+        "shut": bool(phases[0].get("shut")),
         "current": current,
         "error": error,
         "text": text,

@@ -166,8 +166,12 @@ class Phases(DatabasePhases, MaintenancePhases):
             "rollback_target": layout.rollback_target(),
             "releases": layout.installed(),
             "history": [entry["release"] for entry in layout.history()],
+            "switched_at": [entry["switched_at"] for entry in layout.history()],
+            "bad": [name for name in layout.installed() if layout.about(name)["bad"]],
+            "migrated": [name for name in layout.installed() if layout.manifest(name).get("migrations")],
             "snapshots": [
-                {name: entry.get(name) for name in ("id", "release")} for entry in self._snapshots().entries()
+                {name: entry.get(name) for name in ("id", "release", "created_at")}
+                for entry in self._snapshots().entries()
             ],
             "taken_from": taken_from,
             "unfinished": unfinished,
@@ -452,7 +456,7 @@ class Phases(DatabasePhases, MaintenancePhases):
             # PM2, and systemd for Node, replace a process themselves, and a shell under supervisor passes nothing on.
             ends = worker["kind"] in ("artisan", "octane") and worker["parent"] not in handed_on
             ends = ends or (worker["kind"] == "supervisord" and worker["pid"] not in parents)
-            if not ends or worker["release"] == self.layout.current():
+            if not ends or (worker["release"] == self.layout.current() and not self.params["restart_all"]):
                 continue
             try:
                 # Laravel's workers finish the job in hand on SIGTERM; their supervisor starts them anew.
@@ -611,6 +615,11 @@ class Phases(DatabasePhases, MaintenancePhases):
         if not self.layout.holds_lock(run):
             # Stopped before the lock was ours: nothing was changed, and what is there belongs to another run.
             return {"changed": False, "reverted": False, "current": self.layout.current()}
+        if self.params["stay_shut"]:
+            # What was put up stays for the next run, which makes it its own; the lock is given back for that run.
+            self.layout.forget_run()
+            self.layout.unlock(run)
+            return {"changed": False, "reverted": False, "current": self.layout.current(), "shut": True}
         switched = bool(self.release) and self.layout.current() == self.release and previous != self.release
         if self.module.check_mode:
             return {"changed": switched, "reverted": switched, "current": self.layout.current()}
@@ -648,8 +657,13 @@ class Phases(DatabasePhases, MaintenancePhases):
             os.unlink(self.layout.current_link)
             self.layout.mark_bad(self.release)
             self._stop_old_workers()
-        elif self.release and all(entry["release"] != self.release for entry in self.layout.history()):
+        elif self._only_staged():
             self.layout.remove(self.release)
+
+    def _only_staged(self) -> bool:
+        """Say whether the release is one of ours that was never live: a rollback may be about another tool's."""
+        known = {self.layout.current(), *(entry["release"] for entry in self.layout.history())}
+        return bool(self.release) and self.release not in known and bool(self.layout.manifest(self.release))
 
     def finish(self) -> dict[str, Any]:
         """Remove what is too old and give the lock back. What cannot be removed is a warning."""

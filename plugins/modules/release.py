@@ -218,6 +218,17 @@ options:
         one.
     type: bool
     default: true
+  restart_all:
+    description:
+      - Whether C(restart) also ends workers that run O(release) already, as after its database was restored.
+    type: bool
+    default: false
+  stay_shut:
+    description:
+      - Whether C(revert) leaves the host as it is and in maintenance, since what is live may not fit the database. It
+        gives the lock back; the next run takes the maintenance over and ends it.
+    type: bool
+    default: false
   kind:
     description:
       - What the application is. With V(node) nothing of PHP is asked for or run. C(stage) unpacks and links what is
@@ -509,6 +520,8 @@ phases:
   description:
     - One entry for each phase that was begun, with C(phase), C(seconds), C(changed) and its evidence.
     - C(preflight) has among others C(history), the releases as they went live, oldest first, one as often as it did,
+      C(switched_at), when each of these was, C(bad) and C(migrated), which of the C(releases) were bad and which
+      migrated, C(snapshots), with C(id), C(created_at) and the C(release) that each was taken before,
       C(taken_from), the holder that the lock was taken from, C(unfinished), what a
       killed run was about (C(run), C(owner), C(since), C(release), C(commit), C(phase), C(artifact), C(sha256), and
       whether it is C(staged) here), C(removed), the releases of such a run that were removed, and C(maintenance), one
@@ -609,6 +622,8 @@ def argument_spec() -> dict[str, dict[str, Any]]:
         # The action plugin of the same name has made an artifact of it.
         "artifact_from": {"type": "str"},
         "verify_workers": {"type": "bool", "default": True},
+        "restart_all": {"type": "bool", "default": False},
+        "stay_shut": {"type": "bool", "default": False},
         **_checks_spec(),
     }
 

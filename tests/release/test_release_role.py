@@ -274,6 +274,28 @@ def test_failing_batch_takes_back_those_before_it(stage):
     assert stage.log("failing") == ["drain web1", "undrain web1", "drain web2", "undrain web1 web2"]
 
 
+def test_host_that_nginx_does_not_know_stops_the_release_before_anything_is_drained(stage):
+    before = stage.fleet.live("web1")
+    upstreams = stage.home / "upstreams.conf"
+    text = "upstream shop {\n    server app1:80;\n    server app9:80;\n}\n"
+    write(upstreams, text)
+    variables = {
+        "release_strategy": "rolling",
+        "release_drain": "nginx",
+        "release_drain_hosts": ["web1"],
+        "release_drain_become": False,
+        "release_drain_nginx_file": str(upstreams),
+        "release_drain_nginx_reload": ["/bin/true"],
+        "release_drain_server": "{{ inventory_hostname | replace('web', 'app') }}",
+        "release_force": True,
+    }
+    run = stage.release("v2", **variables)
+    assert (run.status, run.outcome()["outcome"]) == (2, "aborted"), run.output
+    assert "in an upstream for app2; nothing was drained" in told(run)
+    assert f"{upstreams} of web1 has no line" in told(run)
+    assert (upstreams.read_text(), run.live) == (text, dict.fromkeys(HOSTS, before))
+
+
 def test_rolling_rollback(stage):
     log = stage.home / "rollback"
     run = stage.rollback(release_strategy="rolling", release_drain=str(stage.home / "drain.yml"), drained=str(log))

@@ -154,6 +154,20 @@ def test_revert_leaves_it_also_when_what_was_live_is_not_well(live, web):
     assert (is_down(live), marker(live), live.locked()) == (False, None, False)
 
 
+def test_revert_leaves_the_site_shut_where_its_database_may_not_fit(live, web):
+    down(live, health_url=web)
+    live.run("switch", release="r1")
+    code, result = live.run("revert", release="r1", previous="r2", stay_shut=True)
+    found = evidence(result)
+    assert (code, result["changed"], result["current"]) == (0, False, "r1")
+    assert (found["reverted"], found["shut"]) == (False, True)
+    assert (is_down(live), live.locked()) == (True, False)
+    # The next run makes it its own, and ends it.
+    assert live.run("preflight", release="", run="run-2")[0] == 0
+    assert live.run("finish", release="r1", run="run-2", health_url=web)[0] == 0
+    assert is_down(live) is False
+
+
 def test_maintenance_of_a_killed_run_lasts_until_the_next_run_is_over(live, web):
     down(live, health_url=web, run="run-1")
     dummy, result = live.run("preflight", release="", run="run-2", takeover=True, health_url=web)

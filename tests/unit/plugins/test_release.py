@@ -98,6 +98,20 @@ def test_preflight_tells_what_later_phases_need(live):
     found = evidence(live.run("preflight", release="")[1])
     assert (found["current"], found["live_commit"]) == ("r2", "commit of r2")
     assert (found["rollback_target"], found["releases"]) == ("r1", ["r1", "r2"])
+    assert (found["bad"], found["migrated"], found["snapshots"]) == ([], [], [])
+
+
+def test_preflight_tells_what_a_rollback_goes_by(live):
+    live.run("finish", release="r2", bad="r1", keep=9)
+    live.lock()
+    manifest = live.path("r2") / ".slipway.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "migrations": ["create_notes"]}))
+    assert live.run("snapshot", release="r2")[0] == 0
+    found = evidence(live.run("preflight", release="")[1])
+    assert (found["history"], found["bad"], found["migrated"]) == (["r1", "r2"], ["r1"], ["r2"])
+    assert [time[:2] for time in found["switched_at"]] == ["20", "20"]
+    (snapshot,) = found["snapshots"]
+    assert (snapshot["release"], snapshot["created_at"][10]) == ("r2", "T")
 
 
 @pytest.mark.parametrize("age, stale", [(-60, False), (60, True)])
@@ -526,6 +540,13 @@ def test_restart_ends_the_workers_of_other_releases_only(live, worker):
     assert current.poll() is None
 
 
+def test_restart_of_all_workers(live, worker):
+    """After their database was restored under them."""
+    current = worker("r2", "horizon")
+    assert evidence(live.run("restart", release="r2", restart_all=True)[1])["stopped"] == [current.pid]
+    assert current.wait(5) == -signal.SIGTERM
+
+
 def test_restart_without_workers_changes_nothing(live):
     assert live.run("restart", release="r2")[1]["changed"] is False
 
@@ -706,6 +727,18 @@ def test_revert_that_is_not_well_is_loud_and_says_what_is_live(live):
     assert result["msg"].startswith("revert: r2 is not well after 0 s: ")
     assert evidence(result)["reverted"] is True, "r3 is not live any more, which is what the record counts by"
     assert not live.locked(), "the run is over"
+
+
+@pytest.mark.parametrize("release", ["8", "9"])
+def test_revert_never_removes_a_release_of_another_tool(site, release):
+    for name in ("8", "9"):
+        site.add(name)
+        (site.path(name) / ".slipway.json").unlink()
+    (site.root / "current").symlink_to("releases/9")
+    site.lock()
+    code, result = site.run("revert", release=release, previous="9")
+    assert (code, result["changed"], site.current()) == (0, False, "9")
+    assert site.path(release).exists()
 
 
 def test_revert_never_removes_a_release_that_was_live(live):

@@ -1,0 +1,171 @@
+"""Rollbacks of a fleet after what goes wrong: a bad migration, hosts on different releases, a run that was killed.
+
+Two hosts that are directories of this machine share an SQLite file, which is snapshot and restored for real. The runs
+are made once, in an order that an operator could have made them in; each test looks at one of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import sqlite3
+
+import pytest
+from fleet import HOSTS, ROOT, Fleet, write
+
+# Asked without the web server, which does not know of maintenance.
+HEADLESS = {"release_http_url": "", "release_reconnect_timeout": 1}
+
+
+def failing(hook):
+    return {"release_hooks": {hook: [{"command": ["/bin/false"], "hosts": "web1"}]}}
+
+
+TWICE = """
+- hosts: web1
+  gather_facts: false
+  roles: [{role: slipway.laravel.release, release_force: true}]
+
+- hosts: web1
+  gather_facts: false
+  roles: [slipway.laravel.release]
+"""
+
+
+class Stage:
+    def __init__(self, home):
+        self.home, self.fleet = home, Fleet(home)
+        write(home / "twice.yml", TWICE)
+        self.fleet.lay_out()
+        self.write_note("first")
+
+    def release(self, version, *words, **variables):
+        return self.fleet.release(version, "-e", json.dumps(HEADLESS | variables), *words)
+
+    def rollback(self, *words, **variables):
+        return self.fleet.play(ROOT / "rollback.yml", "-e", json.dumps(HEADLESS | variables), *words)
+
+    def write_note(self, text):
+        with contextlib.closing(sqlite3.connect(self.home / "db.sqlite")) as database, database:
+            database.execute("create table if not exists notes (body text)")
+            database.execute("insert into notes values (?)", [text])
+
+    def notes(self):
+        with contextlib.closing(sqlite3.connect(self.home / "db.sqlite")) as database:
+            return [row[0] for row in database.execute("select body from notes order by rowid")]
+
+    def left(self, name):
+        """The hosts on which a run has left a file of its own."""
+        return [host for host in HOSTS if (self.home / "hosts" / host / ".slipway" / name).exists()]
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory):
+    made = Stage(tmp_path_factory.mktemp("fleet"))
+    yield made
+    made.fleet.close()
+
+
+def told(run):
+    """What the run said, without the line breaks of the console."""
+    return " ".join((run.output + run.error).split())
+
+
+def offered(run):
+    """The snapshot that a refused rollback offers."""
+    found = re.search(r"rollback_confirm=(\S+)", run.output)
+    assert found, run.output
+    return found[1]
+
+
+@pytest.fixture(scope="module")
+def live(stage):
+    """The releases of v1 and v2, live in this order."""
+    runs = [stage.release(version) for version in ("v1", "v2")]
+    assert [run.status for run in runs] == [0, 0], runs[-1].output
+    return [run.live["web1"] for run in runs]
+
+
+def test_bad_migration_is_taken_back_while_its_release_never_was_live(stage, live):
+    failed = stage.release("v4-does-not-migrate")
+    assert (failed.status, set(failed.live.values())) == (2, {live[1]}), failed.output
+    stage.write_note("of the bad schema")
+    asked = stage.rollback(rollback_restore_snapshot=True)
+    assert (asked.status, asked.live, stage.left("lock")) == (2, failed.live, []), asked.output
+    assert f"for {live[1]} (which stays live) takes the database back to" in told(asked)
+    assert stage.notes() == ["first", "of the bad schema"]
+
+    back = stage.rollback(rollback_restore_snapshot=True, rollback_confirm=offered(asked))
+    assert (back.status, back.outcome()["outcome"], back.live) == (0, "rolled back", failed.live), back.output
+    assert stage.notes() == ["first"]
+    assert f"-e release_rollback_to={live[1]} -e rollback_restore_snapshot=true -e rollback_confirm=" in told(back)
+    assert (stage.left("lock"), stage.left("maintenance.json")) == ([], [])
+
+
+def test_restore_without_maintenance_is_refused(stage, live):
+    run = stage.rollback(rollback_restore_snapshot=True, release_maintenance="never", release_rollback_to=live[0])
+    assert run.status == 2
+    assert "release_maintenance=never cannot stand" in told(run)
+
+
+def test_rollback_to_what_is_live_everywhere_is_refused(stage, live):
+    assert "is live already on every host" in told(stage.rollback(release_rollback_to=live[1]))
+
+
+def test_split_fleet_comes_together(stage, live):
+    assert stage.rollback("--limit=web2").live == {"web1": live[1], "web2": live[0]}
+    failed = stage.rollback(**failing("before_switch"))
+    assert (failed.status, failed.live) == (2, {"web1": live[1], "web2": live[0]}), failed.output
+    run = stage.rollback()
+    assert (run.status, run.live) == (0, dict.fromkeys(HOSTS, live[0])), run.output
+    state = json.loads((stage.home / "hosts/web2/.slipway/state.json").read_text())["history"]
+    assert [entry["release"] for entry in state if entry.get("bad")] == [live[1]], "what is live is not bad"
+
+
+def test_two_plays_of_one_run_know_nothing_of_each_other(stage, live):
+    run = stage.fleet.play(stage.home / "twice.yml", "-e", json.dumps({**HEADLESS, "release_version": "v1"}))
+    assert run.status == 0, run.output
+    assert "is live already" in told(run)
+    assert stage.left("lock") == []
+
+
+def test_maintenance_is_ended_past_the_lock_of_a_dead_run(stage, live):
+    lock = stage.home / "hosts/web1/.slipway/lock"
+    write(lock, json.dumps({"run": "dead", "owner": "ann", "since": "now", "ttl": 3600}))
+    words = [ROOT / "playbooks/maintenance.yml", "-e", json.dumps({**HEADLESS, "release_maintenance_state": "off"})]
+    assert stage.fleet.play(*words).status != 0
+    assert lock.exists()
+    run = stage.fleet.play(*words, "-e", "release_takeover=true")
+    assert (run.status, stage.left("lock")) == (0, []), run.output
+
+
+def test_address_of_an_artifact_is_shown_without_its_secrets(stage, live):
+    address = "http://ann:s3cret-of-ann@127.0.0.1:1/shop.tar.gz?X-Signature=s1gnature"
+    notify = [{"kind": "mail", "to": "ops@example.com", "host": "127.0.0.1", "port": 1}]
+    given = {"release_artifact_url": address, "release_artifact_sha256": "a" * 64, "release_notify": notify}
+    run = stage.release("", "-vv", **given)
+    assert run.status == 2
+    assert "Release http://127.0.0.1:1/shop.tar.gz did not go live" in told(run)
+    shown = run.output + run.error + run.report + json.dumps(run.entries)
+    assert [secret for secret in ("s3cret-of-ann", "s1gnature") if secret in shown] == []
+
+
+def test_check_mode_tells_nobody(stage, live):
+    notify = [{"kind": "slack", "url": "http://127.0.0.1:1/hook"}, {"kind": "mail", "to": "a@example.com", "port": 1}]
+    run = stage.release("v1", "--check", release_notify=notify, release_force=True)
+    assert run.status == 0, run.output
+    assert "did not take the notification" not in told(run)
+
+
+def test_rollback_that_fails_gives_the_newer_release_its_database_back(stage, live):
+    newer = stage.release("v2", release_force=True).live
+    stage.write_note("of v2")
+    asked = stage.rollback(rollback_restore_snapshot=True, release_rollback_to=live[0])
+    confirm = {"rollback_restore_snapshot": True, "rollback_confirm": offered(asked)}
+    run = stage.rollback(release_rollback_to=live[0], **confirm, **failing("after_switch"))
+    assert (run.status, run.outcome()["outcome"]) == (2, "reverted"), run.output
+    assert run.live == newer
+    assert stage.notes() == ["first", "of v2"]
+    assert "and then made what it was before again" in told(run)
+    assert (stage.left("lock"), stage.left("maintenance.json")) == ([], [])

@@ -1,0 +1,185 @@
+"""What the role release makes of what its tasks have found: where hosts go back to, and what is told."""
+
+from __future__ import annotations
+
+import pytest
+
+ARTIFACT = "https://ann:s3cret@ci.example.com/shop-1a2b3c4d.tar.gz?X-Signature=s1gned#part"
+
+
+@pytest.fixture
+def release(role):
+    """Load the role as one host of a run sees it; what each host registered is given by host."""
+
+    def load(hosts=("app1", "app2"), registered=None, **given):
+        loaded = role("release", ansible_play_hosts_all=list(hosts), inventory_hostname=hosts[0], **given)
+        loaded.variables |= {
+            "groups": {"all": list(hosts)},
+            "group_names": [],
+            "playbook_dir": "/srv",
+            "hostvars": {host: {"inventory_hostname": host, **(registered or {}).get(host, {})} for host in hosts},
+            **(registered or {}).get(hosts[0], {}),
+        }
+        return loaded
+
+    return load
+
+
+def preflight(current, history, **more):
+    found = {"current": current, "history": history, "releases": sorted({*history, current, "X"}), **more}
+    return {"__release_preflight": {"current": current, "phases": [found]}}
+
+
+def tasks(loaded, file):
+    return loaded.loader.load_from_file(str(loaded.path / "tasks" / file), trusted_as_template=True)
+
+
+SPLIT = {
+    "app1": preflight("X", ["Z", "A", "X"], rollback_target="A"),
+    "app2": preflight("A", ["Z", "A"], rollback_target="Z"),
+}
+
+
+@pytest.mark.parametrize(("hosts", "bad", "before"), [(("app1", "app2"), "X", "X"), (("app2", "app1"), "", "A")])
+def test_rollback_of_a_split_fleet_on_each_of_its_hosts(release, hosts, bad, before):
+    loaded = release(hosts, SPLIT)
+    loaded.variables |= next(task for task in tasks(loaded, "rollback.yml") if task["name"] == "Roll back")["vars"]
+    assert loaded.value("__release_no_rollback") == []
+    assert loaded.value("__release_id") == "A"
+    assert loaded.value("__release_bad") == bad
+    assert loaded.value("__release_before") == before, "where a rollback that fails goes"
+
+
+def test_what_a_killed_run_left_on_some_hosts_is_nothing_to_go_back_to(release):
+    killed = {"app1": preflight("X", ["Z", "A", "X"], rollback_target="A", unfinished={"release": "X"})}
+    assert release(registered=SPLIT | killed).value("__release_before") == "A"
+
+
+def test_release_that_goes_live_again_goes_back_to_the_one_before(release):
+    built = {"__release_build_result": {"release": "X"}}
+    registered = {host: preflight("X", ["A", "X"], rollback_target="A") | built for host in ("app1", "app2")}
+    assert release(registered=registered).value("__release_before") == "A"
+
+
+FINISHED = [{"phase": "verify"}, {"phase": "finish", "removed": []}]
+
+
+@pytest.mark.parametrize("result", ["__release_phase", "__release_migrate_result"])
+def test_single_host_that_has_finished_does_so_once(release, result):
+    registered = {"app1": {name: {} for name in ("__release_phase", "__release_migrate_result")}}
+    registered["app1"][result] = {"phases": FINISHED}
+    loaded = release(["app1"], registered)
+    assert loaded.value("__release_finished") is True
+    assert loaded.value("__release_untidy") == []
+
+
+def test_hosts_that_have_not_tidied_up_are_named(release):
+    finish = {"__release_finish": {"phases": FINISHED[1:]}, "__release_phase": {"phases": []}}
+    failed = {"__release_finish": {"phases": [{"phase": "finish", "error": "no"}]}, "__release_phase": {}}
+    nothing = {"__release_migrate_result": {}}
+    assert release(registered={"app1": finish | nothing, "app2": failed}).value("__release_untidy") == ["app2"]
+    unfinished = {
+        "__release_phase": {"phases": [{"phase": "finish", "error": "no"}]},
+        **nothing,
+        "__release_finish": {},
+    }
+    assert release(["app1"], {"app1": unfinished}).value("__release_untidy") == ["app1"]
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({"release_version": "v1", "release_artifact_url": ARTIFACT}, "v1"),
+        ({"release_artifact_url": ARTIFACT}, "https://ci.example.com/shop-1a2b3c4d.tar.gz"),
+        ({"release_artifact_url": "https://ci.example.com?a=b@c"}, "https://ci.example.com"),
+    ],
+)
+def test_name_of_a_release_has_no_secret(release, given, name):
+    assert release(**given).value("__release_name") == name
+
+
+NOTIFY = {"release_notify": [{"kind": "slack", "url": "https://chat.example.com"}], "release_sentry": {"url": "x"}}
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize("steps", ["__release_steps_finish", "__release_steps_failed"])
+def test_nobody_is_told_in_check_mode(release, steps, check):
+    results = {"__release_phase": {}, "__release_migrate_result": {}, "__release_signed": {}}
+    loaded = release(["app1"], {"app1": results}, **NOTIFY)
+    loaded.variables |= {"ansible_check_mode": check, "__release_good_news": "good", "__release_what": "it"}
+    files = [step["file"] for step in loaded.value(steps)]
+    assert ("notify" in files) is not check
+
+
+def test_notification_that_was_not_sent_is_told_also_without_an_answer(release):
+    told = {"__release_told_chat": {"results": [{"msg": "no such host"}]}, "__release_told_mail": {}}
+    assert release(["app1"], {"app1": told | {"__release_told_sentry": {}}}).value("__release_untold") == ["the chat"]
+
+
+# A rollback that restored the database
+
+
+def restored(**results):
+    return {
+        "__release_restore_result": {"phases": [{"phase": "restore", "id": "s15", "safety": "s20"}]},
+        "__release_snapshot_result": {},
+        "__release_migrate_result": {},
+        "__release_give_back": {},
+        **results,
+    }
+
+
+GIVEN = {"phases": [{"phase": "restore", "id": "s20", "safety": "s21"}]}
+LIVE_X = {host: preflight("X", ["A", "X"], migrated=["X"], rollback_target="A") for host in ("app1", "app2")}
+LIVE_A = {host: preflight("A", ["Z", "A"], rollback_target="Z") for host in ("app1", "app2")}
+BROKEN = {"phases": [{"phase": "restore", "error": "no"}], "msg": "restore: THE DATABASE shop IS NOT WHOLE"}
+
+
+@pytest.mark.parametrize(
+    ("fleet", "result", "to_give_back", "shut"),
+    [
+        (LIVE_X, restored(), True, True),
+        (LIVE_X, restored(__release_give_back=GIVEN), True, False),
+        (
+            LIVE_X,
+            restored(__release_give_back={"failed": True, "phases": [{"phase": "restore", "error": "no"}]}),
+            True,
+            True,
+        ),
+        # What is live fits the restored database.
+        (LIVE_A, restored(), False, False),
+        (LIVE_X, restored(__release_restore_result={"unreachable": True}), False, True),
+        (LIVE_X, restored(__release_restore_result=BROKEN), False, True),
+        (LIVE_X, restored(__release_restore_result={}), False, False),
+    ],
+)
+def test_newer_release_gets_its_database_back_or_the_site_stays_shut(release, fleet, result, to_give_back, shut):
+    loaded = release(registered=fleet | {"app1": fleet["app1"] | result}, release_rollback_to="A")
+    loaded.variables |= {"__release_id": "A", "__release_kind_of_run": "rollback"}
+    assert loaded.value("__release_to_give_back") is to_give_back
+    assert loaded.value("__release_stays_shut") is shut
+
+
+def test_way_back_is_named_after_a_restored_rollback(release):
+    loaded = release(registered=LIVE_X | {"app1": LIVE_X["app1"] | restored()}, release_restore_confirm="s15")
+    loaded.variables |= {"__release_idle": False, "__release_untidy": []}
+    (note,) = loaded.value("__release_notes")
+    assert "restored from snapshot s15; what it was before is in snapshot s20" in note
+    assert note.endswith("-e release_rollback_to=X -e rollback_restore_snapshot=true -e rollback_confirm=s20")
+
+
+# Two applications in one run of ansible-playbook
+
+
+def test_what_the_run_before_registered_is_forgotten(release):
+    loaded = release()
+    task = next(task for task in tasks(loaded, "run.yml") if task["name"] == "Name this run")
+    forgotten = {key for key, value in task["ansible.builtin.set_fact"].items() if value == {}}
+    texts = [path.read_text() for path in (loaded.path / "tasks").glob("*.yml")]
+    registered = {line.split("register: ")[1] for text in texts for line in text.splitlines() if "  register: " in line}
+    assert forgotten == registered
+    # Nothing is made of what is empty.
+    loaded.variables |= {name: {} for name in registered}
+    loaded.variables["hostvars"] = {host: {name: {} for name in registered} for host in ("app1", "app2")}
+    for name in ("id", "before", "killed", "finished", "applied", "snapshot_taken", "restored", "unproven", "untold"):
+        assert not loaded.value(f"__release_{name}")
