@@ -351,8 +351,15 @@ class Layout:
         if state.get("run") not in (None, run):
             write_atomic(self._run_path, json.dumps({**state, "run": run}, indent=1) + "\n")
 
-    def forget_run(self) -> None:
-        """The run is over: nothing of it is left to continue or to clean up."""
+    def forget_run(self, still_live: str = "") -> None:
+        """The run is over: nothing of it is left to continue or to clean up.
+
+        :param still_live: what is live after a run that failed: when that was left unproven before, it still is
+        """
+        unproven = self.run_state().get("unproven") or {}
+        if still_live and unproven.get("release") == still_live:
+            write_atomic(self._run_path, json.dumps(unproven, indent=1) + "\n")
+            return
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._run_path)
 

@@ -109,7 +109,9 @@ class Phases(DatabasePhases, MaintenancePhases):
         return evidence
 
     def _note(self, phase: str) -> None:
-        """Keep what this run is about, for the one that finds it killed."""
+        """Keep what this run is about, for the one that finds it killed; maintenance alone is about no release."""
+        if not self.release:
+            return
         params = self.params
         values = {name: params[name] for name in ("owner", "release", "artifact", "sha256")}
         commit = self.layout.manifest(self.release).get("commit")
@@ -143,19 +145,19 @@ class Phases(DatabasePhases, MaintenancePhases):
         self._stop_at("for a release", problems)
         params, layout = self.params, self.layout
         taken_from, removed, maintenance = None, [], None
-        unfinished = self._unfinished()
+        unfinished, unproven = self._unfinished(), self._unproven()
         if not self.module.check_mode:
             taken_from = layout.lock(
                 params["run"], params["owner"], params["lock_ttl"], params["takeover"], phase="preflight"
             )
             # With the lock ours, what lies there was left by a run that was killed.
-            unfinished = self._unfinished()
+            unfinished, unproven = self._unfinished(), self._unproven()
             if params["resume"]:
                 layout.adopt_run(params["run"])
             else:
                 removed = self._clean_up()
             maintenance = self._adopt_maintenance()
-            layout.note_run(params["run"], owner=params["owner"], since=utc_now(), phase="preflight")
+            layout.note_run(params["run"], owner=params["owner"], since=utc_now(), phase="preflight", unproven=unproven)
         current = layout.current()
         manifest = layout.manifest(current) if current else {}
         return {
@@ -171,19 +173,35 @@ class Phases(DatabasePhases, MaintenancePhases):
             ],
             "taken_from": taken_from,
             "unfinished": unfinished,
+            "unproven": (unproven or {}).get("release", ""),
             "removed": removed,
             "maintenance": maintenance,
             "clock": clock,
             "clock_skew": None if reference is None else round(clock - reference, 3),
         }
 
+    def _left(self) -> list[dict[str, Any]]:
+        """Return what earlier runs left unfinished: the one that was killed last, and what it had found itself."""
+        state = self.layout.run_state()
+        found = [state] if state.get("run") != self.params["run"] else []
+        return [left for left in (*found, state.get("unproven") or {}) if left.get("release")]
+
     def _unfinished(self) -> dict[str, Any] | None:
         """Return what a killed run was about, None when the last one ended, or had not built anything yet."""
-        state = self.layout.run_state()
-        if not state.get("release") or state.get("run") == self.params["run"]:
+        left = self._left()
+        if not left:
             return None
         names = ("run", "owner", "since", "release", "commit", "phase", "artifact", "sha256")
-        return {**{name: state.get(name) for name in names}, "staged": self.layout.is_staged(state["release"])}
+        return {**{name: left[0].get(name) for name in names}, "staged": self.layout.is_staged(left[0]["release"])}
+
+    def _unproven(self) -> dict[str, Any] | None:
+        """Return what is known of the live release when a killed run has switched to it and none has finished since.
+
+        Whatever becomes of this run, the next one must not take it for proven.
+        """
+        current = self.layout.current()
+        found = [left for left in self._left() if left["release"] == current]
+        return {name: value for name, value in found[0].items() if name != "unproven"} if found else None
 
     def _clean_up(self) -> list[str]:
         """Remove what a killed run left; nothing that was ever live or that a process needs."""
@@ -624,10 +642,12 @@ class Phases(DatabasePhases, MaintenancePhases):
                 exc.evidence.update(changed=back, reverted=back, current=self.layout.current())
                 raise
             finally:
-                maintenance = self._leave_maintenance()
+                # Nothing new is live: what an operator had shut before this run stays shut.
+                maintenance = self._leave_maintenance(with_kept=False)
         finally:
-            # Whatever came of it, this run is over: the next one must not find its lock, nor anything to continue.
-            self.layout.forget_run()
+            # Whatever came of it, this run is over: the next one must not find its lock, nor anything to continue but
+            # a release that an earlier run left live and unproven.
+            self.layout.forget_run(still_live=self.layout.current() or "")
             self.layout.unlock(run)
         return {
             "changed": switched,
@@ -669,7 +689,8 @@ class Phases(DatabasePhases, MaintenancePhases):
                 self.module.warn(f"{release} could not be removed: {exc}")
         self.layout.sweep_artifacts()
         try:
-            maintenance = self._leave_maintenance()
+            # A run that found its version live already has not made anything live.
+            maintenance = self._leave_maintenance(with_kept=bool(self.layout.run_state().get("release")))
         finally:
             self.layout.forget_run()
             self.layout.unlock(self.params["run"])

@@ -271,6 +271,13 @@ options:
         11 and later leave open.
     type: str
     default: /
+  maintenance_kept:
+    description:
+      - Whether C(down) and C(up) are an operator's wish, and no part of a release. What C(down) shuts then stays shut
+        until C(up) has this option too, or until a release has gone live and is carried out to C(finish). C(revert)
+        leaves it.
+    type: bool
+    default: false
   expect:
     description:
       - What C(preflight) is to find besides what every release needs. What is left out is not looked at.
@@ -511,8 +518,9 @@ phases:
     - C(preflight) has among others C(history), the releases as they went live, oldest first, one as often as it did,
       C(taken_from), the holder that the lock was taken from, C(unfinished), what a
       killed run was about (C(run), C(owner), C(since), C(release), C(commit), C(phase), C(artifact), C(sha256), and
-      whether it is C(staged) here), C(removed), the releases of such a run that were removed, and C(maintenance), one
-      that it had left.
+      whether it is C(staged) here), C(unproven), the live release where such a run has switched to it and no release
+      has finished since, C(removed), the releases of such a run that were removed, and C(maintenance), one that it had
+      left.
     - C(verify) has C(workers) with C(pid), C(command), C(release) and C(started), and C(answers), the number of
       requests, one for each process of the PHP-FPM pool, many of them at once, that the web server answered in the
       name of the release, and C(pages), what the health page and the smoke checks answered.
@@ -597,6 +605,7 @@ def argument_spec() -> dict[str, dict[str, Any]]:
         "maintenance_retry": {"type": "int", "default": 60},
         "maintenance_render": text,
         "maintenance_path": {"type": "str", "default": "/"},
+        "maintenance_kept": {"type": "bool", "default": False},
         # plan, snapshot, migrate, restore
         "snapshot_command": {"type": "list", "elements": "str", "default": []},
         "snapshot_required": {"type": "bool", "default": True},

@@ -68,6 +68,46 @@ def test_killed_run_is_continued_and_its_stage_is_recognised(live):
     assert not (live.root / ".slipway/run.json").exists()
 
 
+# A release that is live and was never proven
+
+
+def test_unproven_release_is_remembered_until_one_finishes(live):
+    leave_killed(live, "stage", "switch", **live.artifact())
+    found = preflight(live, run="second")
+    assert (found["unproven"], found["unfinished"]["phase"]) == ("r3", "switch")
+    # It fails in its build, before there is a release of its own.
+    assert live.run("revert", release="", previous="r3", run="second")[0] == 0
+    # The next one is killed in its preflight.
+    found = preflight(live, run="third")
+    assert (found["unproven"], found["unfinished"]["run"]) == ("r3", "killed")
+    # And one when it has staged a release.
+    preflight(live, run="fourth")
+    live.add("r4")
+    assert live.run("probe", release="r4", run="fourth")[0] == 0
+    found = preflight(live, run="fifth")
+    assert (found["unproven"], found["unfinished"]["release"]) == ("r3", "r4")
+    live.add("r5")
+    assert live.run("switch", "restart", "verify", "finish", release="r5", run="fifth")[0] == 0
+    found = preflight(live, run="sixth")
+    assert (found["unproven"], found["unfinished"]) == ("", None)
+
+
+def test_unproven_release_is_forgotten_when_it_is_live_no_more(live):
+    leave_killed(live, "stage", "switch", **live.artifact())
+    preflight(live, run="second")
+    live.add("r4")
+    assert live.run("switch", "revert", release="r4", previous="r2", run="second")[0] == 0
+    assert (live.current(), preflight(live, run="third")["unfinished"]) == ("r2", None)
+
+
+def test_unproven_release_that_is_continued_and_fails_again_before_it_is_built(live):
+    leave_killed(live, "stage", "switch", **live.artifact())
+    preflight(live, run="second", resume=True)
+    assert live.run("revert", release="", previous="r2", run="second", resume=True)[0] == 0
+    found = preflight(live, run="third")
+    assert (live.current(), found["unproven"], found["unfinished"]["release"]) == ("r3", "r3", "r3")
+
+
 def test_stage_that_was_interrupted_is_begun_again(live):
     artifact = live.artifact(fail={"event:cache": "killed here"})
     live.run("stage", **artifact)
