@@ -10,7 +10,10 @@ NEW = "r9"
 def fleet(role, preflights, **given):
     """The role on the first of these hosts; each has what its preflight found."""
     hosts = list(preflights)
-    found = {host: {"__release_preflight": {"phases": [phase]}} for host, phase in preflights.items()}
+    found = {
+        host: {"inventory_hostname": host, "__release_preflight": {"phases": [phase]}}
+        for host, phase in preflights.items()
+    }
     first = preflights[hosts[0]]
     return role(
         "release",
@@ -43,3 +46,45 @@ def fleet(role, preflights, **given):
 )
 def test_where_a_failed_release_goes_back_to(role, first, second, before):
     assert fleet(role, {"web1": first, "web2": second}).value("__release_before") == before
+
+
+def plan(role, *risks, **given):
+    """The role on its one host, once that has told these risks of its migrations."""
+    told = [
+        {"migration": "m1", "table": "users", "statement": "", "needs_consent": False, "destructive": False, **risk}
+        for risk in risks
+    ]
+    plan = {"phase": "plan", "risks": told, "destructive": any(risk["destructive"] for risk in told)}
+    loaded = fleet(role, {"web1": {"current": "r1"}}, release_migrate_host="web1", release_version="v1", **given)
+    loaded.variables["hostvars"]["web1"]["__release_stage"] = {"phases": [plan]}
+    return loaded
+
+
+LOCK = {"kind": "long_lock", "statement": "create index …", "reason": "builds an index", "needs_consent": True}
+UNKNOWN = {"kind": "unknown", "reason": "nobody knows", "needs_consent": True}
+DROP = {"kind": "drop_table", "statement": "drop …", "reason": "lost", "needs_consent": True, "destructive": True}
+UPDATE = {"kind": "update_data", "statement": "update …", "reason": "changes rows"}
+
+
+@pytest.mark.parametrize(
+    ("risks", "lines"),
+    [
+        ([UPDATE], []),
+        ([LOCK, UPDATE], ["m1: create index …: builds an index", "they need -e release_allow_destructive=true"]),
+        ([UNKNOWN], ["m1: nobody knows", "they need -e release_allow_destructive=true"]),
+        ([DROP], ["m1: drop …: lost", "they need -e release_allow_destructive=true, and then run in maintenance mode"]),
+    ],
+)
+def test_what_a_migration_may_do_needs_consent(role, risks, lines):
+    stopped = plan(role, *risks).value("__release_no_change")
+    assert [line in stopped[0] for line in lines] == [True] * len(lines)
+    assert bool(stopped) is bool(lines)
+    consenting = plan(role, *risks, release_allow_destructive=True)
+    assert consenting.value("__release_no_change") == []
+    assert consenting.value("__release_down") is (DROP in risks)
+
+
+def test_what_a_migration_did_to_rows_is_told(role):
+    notes = plan(role, UPDATE, UPDATE, LOCK, ansible_check_mode=True).value("__release_notes")
+    assert [note.partition(": ")[2] for note in notes] == ["m1: users: changes rows"]
+    assert plan(role, LOCK, ansible_check_mode=True).value("__release_notes") == []
