@@ -533,16 +533,22 @@ class Phases(DatabasePhases, MaintenancePhases):
         """Show that the live release answers and that every worker runs it, within the deadline."""
         if self.module.check_mode:
             return {"changed": False}
-        deadline = time.monotonic() + self.params["timeout"]
+        started = well_at = time.monotonic()
+        patience = self.params["timeout"]
+        # Workers may have a long job in hand. Visitors shall not see pages that are not well for as long.
+        patience_for_pages = min(patience, self.params["health_timeout"] or patience)
         while True:
-            problems = self._verify_problems(deadline)
+            pages = self._page_problems(well_at + patience_for_pages)
+            problems = pages + self._worker_problems()
             answers, problem = (0, "") if problems else self._burst()
-            problems += [problem] if problem else []
-            problems = problems or self._short_lived()
+            pages += [problem] if problem else []
+            problems = problems or pages or self._short_lived()
             if not problems:
                 break
-            if time.monotonic() > deadline:
-                raise PhaseError(f"{self.release} is not well after {self.params['timeout']} s: {'; '.join(problems)}")
+            well_at = well_at if pages else time.monotonic()
+            for seconds, since in ((patience_for_pages, well_at), (patience, started)):
+                if time.monotonic() > since + seconds:
+                    raise PhaseError(f"{self.release} is not well after {seconds} s: {'; '.join(problems)}")
             time.sleep(0.2)
         shown = ("pid", "command", "release", "started")
         running = [{name: worker[name] for name in shown} for worker in self._workers()]
@@ -573,7 +579,7 @@ class Phases(DatabasePhases, MaintenancePhases):
         count = max(1, _processes.fpm_processes(self.params["fpm_socket"]))
         return _probe.http_burst(url, self.host, self.release, count, self.params["verify_tls"], self._cookie())
 
-    def _verify_problems(self, deadline: float) -> list[str]:
+    def _page_problems(self, deadline: float) -> list[str]:
         problems: list[str | None] = []
         current = self.layout.current()
         if current != self.release:
@@ -584,8 +590,12 @@ class Phases(DatabasePhases, MaintenancePhases):
             live = os.path.realpath(self.layout.current_link)
             problems.append(_probe.fpm_problem(self.params["fpm_socket"], live, uri, self.host, cookie))
         problems += self._http_problems(deadline, cookie)
+        return [problem for problem in problems if problem]
+
+    def _worker_problems(self) -> list[str]:
         if not self.params["verify_workers"]:
-            return [problem for problem in problems if problem]
+            return []
+        problems = []
         running = self._workers()
         others = [
             f"{worker['command']} (pid {worker['pid']})" for worker in running if worker["release"] != self.release
@@ -596,7 +606,7 @@ class Phases(DatabasePhases, MaintenancePhases):
         ours = [worker for worker in running if worker["release"] == self.release and not worker["parent"]]
         if len(ours) < self.params["workers"]:
             problems.append(f"{len(ours)} of {self.params['workers']} workers run {self.release}")
-        return [problem for problem in problems if problem]
+        return problems
 
     def _http_problems(self, deadline: float, cookie: str) -> list[str]:
         """Ask for the health page and for what smoke names; what they answered is the evidence."""

@@ -180,9 +180,16 @@ options:
     default: true
   timeout:
     description:
-      - Seconds within which C(verify) must find everything well.
+      - Seconds within which C(verify) must find everything well. Workers end the job that they have in hand first, so
+        this has to be longer than the longest job may take.
     type: int
     default: 60
+  health_timeout:
+    description:
+      - Seconds for which the health page and O(smoke) may be not well on end, where that is less than O(timeout).
+      - 0 sets no limit of its own.
+    type: int
+    default: 0
   keep:
     description:
       - Number of releases to keep. The live one, the one a rollback would go to and those with running processes are
@@ -593,6 +600,7 @@ def argument_spec() -> dict[str, dict[str, Any]]:
         "health_host": {"type": "str", "default": "localhost"},
         "verify_tls": {"type": "bool", "default": True},
         "timeout": {"type": "int", "default": 60},
+        "health_timeout": {"type": "int", "default": 0},
         "keep": {"type": "int", "default": 5},
         "min_free_mb": {"type": "int", "default": 200},
         "lock_ttl": {"type": "int", "default": 3600},

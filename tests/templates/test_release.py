@@ -88,3 +88,20 @@ def test_what_a_migration_did_to_rows_is_told(role):
     notes = plan(role, UPDATE, UPDATE, LOCK, ansible_check_mode=True).value("__release_notes")
     assert [note.partition(": ")[2] for note in notes] == ["m1: users: changes rows"]
     assert plan(role, LOCK, ansible_check_mode=True).value("__release_notes") == []
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        ({}, 60),
+        ({"release_workers": [{"name": "default"}]}, 90),
+        ({"release_workers": [{"name": "a", "timeout": 300}, {"name": "b"}]}, 330),
+        ({"release_workers": [{"name": "a", "timeout": 0, "stopwaitsecs": 3600}]}, 3630),
+        ({"release_workers": [{"name": "a", "timeout": 10, "stopwaitsecs": 3600}]}, 60),
+        ({"release_horizon": True}, 90),
+        ({"release_horizon": True, "horizon_job_timeout": 900}, 930),
+        ({"release_kind": "node", "release_workers": [{"name": "a", "timeout": 300}]}, 60),
+    ],
+)
+def test_a_release_waits_for_the_longest_job(role, given, seconds):
+    assert role("release", group_names=[], **given).value("release_timeout") == seconds
