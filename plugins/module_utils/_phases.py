@@ -142,10 +142,11 @@ class Phases(DatabasePhases, MaintenancePhases):
             # Alone it is told by whoever wants to take the lock, below; here it is one more thing to see to.
             held = f"{self.layout.lock_path} is held by {holder.get('owner')} since {holder.get('since')}"
             problems.append(f"{held}; wait for that run, or see whether it is dead")
+        unfinished, unproven = self._unfinished(), self._unproven()
+        problems += self._resume_problems(unfinished)
         self._stop_at("for a release", problems)
         params, layout = self.params, self.layout
         taken_from, removed, maintenance = None, [], None
-        unfinished, unproven = self._unfinished(), self._unproven()
         if not self.module.check_mode:
             taken_from = layout.lock(
                 params["run"], params["owner"], params["lock_ttl"], params["takeover"], phase="preflight"
@@ -157,7 +158,9 @@ class Phases(DatabasePhases, MaintenancePhases):
             else:
                 removed = self._clean_up()
             maintenance = self._adopt_maintenance()
-            layout.note_run(params["run"], owner=params["owner"], since=utc_now(), phase="preflight", unproven=unproven)
+            version = (params["resume"] and (unfinished or {}).get("version")) or params["version"]
+            about = {"owner": params["owner"], "version": version, "unproven": unproven}
+            layout.note_run(params["run"], since=utc_now(), phase="preflight", **about)
         current = layout.current()
         manifest = layout.manifest(current) if current else {}
         return {
@@ -191,8 +194,23 @@ class Phases(DatabasePhases, MaintenancePhases):
         left = self._left()
         if not left:
             return None
-        names = ("run", "owner", "since", "release", "commit", "phase", "artifact", "sha256")
-        return {**{name: left[0].get(name) for name in names}, "staged": self.layout.is_staged(left[0]["release"])}
+        names = ("run", "owner", "since", "release", "version", "commit", "phase", "artifact", "sha256")
+        found: dict[str, Any] = {name: left[0].get(name) for name in names}
+        found["version"] = found["version"] or self.layout.manifest(found["release"]).get("version")
+        return {**found, "staged": self.layout.is_staged(found["release"])}
+
+    def _resume_problems(self, unfinished: dict[str, Any] | None) -> list[str]:
+        """Refuse to go on with another version than was asked for, before anything of the killed run is touched."""
+        version = self.params["version"]
+        if not self.params["resume"] or not unfinished or not (version and unfinished["version"]):
+            return []
+        if version in (unfinished["version"], unfinished["commit"]):
+            return []
+        return [
+            f"release_resume goes on with {unfinished['version']}, which the killed run of {unfinished['owner']} was "
+            f"about, not with {version}; give release_version={unfinished['version']}, or begin anew without "
+            f"release_resume"
+        ]
 
     def _unproven(self) -> dict[str, Any] | None:
         """Return what is known of the live release when a killed run has switched to it and none has finished since.

@@ -248,6 +248,11 @@ options:
         as C(unfinished). Without it the leftovers are removed.
     type: bool
     default: false
+  version:
+    description:
+      - Version that was asked for, such as a tag. C(preflight) notes it, and refuses to O(resume) that of another one.
+    type: str
+    default: ""
   maintenance_secret:
     description:
       - What lets a request through Laravel's maintenance, C(/<secret>) in a browser; 8 characters or more out of
@@ -523,11 +528,10 @@ phases:
   description:
     - One entry for each phase that was begun, with C(phase), C(seconds), C(changed) and its evidence.
     - C(preflight) has among others C(history), the releases as they went live, oldest first, one as often as it did,
-      C(taken_from), the holder that the lock was taken from, C(unfinished), what a
-      killed run was about (C(run), C(owner), C(since), C(release), C(commit), C(phase), C(artifact), C(sha256), and
-      whether it is C(staged) here), C(unproven), the live release where such a run has switched to it and no release
-      has finished since, C(removed), the releases of such a run that were removed, and C(maintenance), one that it had
-      left.
+      C(taken_from), the holder that the lock was taken from, C(unfinished), what a killed run was about (C(run),
+      C(owner), C(since), C(release), C(version), C(commit), C(phase), C(artifact), C(sha256), and whether it is
+      C(staged) here), C(unproven), the live release where such a run has switched to it and no release has finished
+      since, C(removed), the releases of such a run that were removed, and C(maintenance), one that it had left.
     - C(verify) has C(workers) with C(pid), C(command), C(release) and C(started), and C(answers), the number of
       requests, one for each process of the PHP-FPM pool, many of them at once, that the web server answered in the
       name of the release, and C(pages), what the health page and the smoke checks answered.
@@ -608,6 +612,7 @@ def argument_spec() -> dict[str, dict[str, Any]]:
         "kind": {"type": "str", "choices": ["laravel", "node"], "default": "laravel"},
         "probe_command": {"type": "list", "elements": "str", "default": []},
         "resume": {"type": "bool", "default": False},
+        "version": text,
         "maintenance_secret": {"type": "str", "default": "", "no_log": True},
         "maintenance_flags": {"type": "list", "elements": "str", "default": []},
         "maintenance_retry": {"type": "int", "default": 60},

@@ -68,6 +68,26 @@ def test_killed_run_is_continued_and_its_stage_is_recognised(live):
     assert not (live.root / ".slipway/run.json").exists()
 
 
+def test_killed_run_of_another_version_is_not_continued(live):
+    leave_killed(live, "stage", version="main", **live.artifact())
+    state = (live.root / ".slipway/run.json").read_text()
+    code, result = live.run("preflight", release="", takeover=True, resume=True, version="v3", run="other")
+    assert code == 1
+    assert result["msg"] == (
+        "preflight: release_resume goes on with main, which the killed run of ann was about, not with v3; give "
+        "release_version=main, or begin anew without release_resume"
+    )
+    assert (live.root / ".slipway/run.json").read_text() == state
+    assert live.path("r3").exists()
+    for number, version in enumerate(("c" * 40, "main", "")):
+        found = preflight(live, resume=True, version=version, run=f"again-{number}")
+        assert found["unfinished"]["version"] == "main"
+    # A release that an earlier run has built under its own name tells by that.
+    (live.root / ".slipway/run.json").write_text(json.dumps({"run": "killed", "release": "r3", "owner": "ann"}))
+    code, result = live.run("preflight", release="", takeover=True, resume=True, version="v3", run="other")
+    assert "goes on with v2," in result["msg"]
+
+
 # A release that is live and was never proven
 
 
