@@ -18,6 +18,7 @@ A release whose manifest has ``staged_at`` was staged to the end. One without a 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import glob
 import json
@@ -199,8 +200,11 @@ class Layout:
         """Return the id of the live release: the name that the link points at, whatever tool made it."""
         try:
             return os.path.basename(os.readlink(self.current_link).rstrip("/"))
-        except FileNotFoundError:
-            return None
+        except OSError as exc:
+            # EINVAL: a directory or file of that name, which preflight has a sentence for.
+            if exc.errno in (errno.ENOENT, errno.ENOTDIR, errno.EINVAL):
+                return None
+            raise
 
     def manifest(self, release: str) -> dict[str, Any]:
         """Return what is known of a release; empty when another tool made it."""

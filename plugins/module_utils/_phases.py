@@ -535,6 +535,9 @@ class Phases(DatabasePhases, MaintenancePhases):
         preloaded = status.get("preload_statistics", {}).get("scripts", [])
         if any(file.startswith(self._real_releases()) and not file.startswith(live) for file in preloaded):
             return "it has preloaded code of another release"
+        if "memory_usage" not in status:
+            # With opcache.file_cache_only there is no memory that could be full.
+            return ""
         memory, numbers = status["memory_usage"], status["opcache_statistics"]
         total = memory["used_memory"] + memory["free_memory"] + memory["wasted_memory"]
         if memory["free_memory"] < _OPCACHE_FREE * total:

@@ -563,6 +563,7 @@ def opcache(free, keys):
         ("auto", opcache(50, 50), ""),
         ("auto", opcache(19, 50), "OPcache has 0 of 0 MiB left"),
         ("auto", opcache(50, 81), "OPcache has 19 of 100 keys left"),
+        ("auto", b'\r\n\r\n{"opcache_enabled": true, "file_cache": "/tmp", "file_cache_only": true}', ""),
         ("auto", b"\r\n\r\nfalse", ""),
         ("auto", b"\r\n\r\nnonsense", ""),
         ("always", opcache(50, 50), "always"),

@@ -88,6 +88,15 @@ def test_killed_run_of_another_version_is_not_continued(live):
     assert "goes on with v2," in result["msg"]
 
 
+def test_current_that_is_no_link_is_told_in_a_sentence(site):
+    (site.root / "current").mkdir()
+    for phases in (["preflight"], ["preflight", "finish"]):
+        code, result = site.run(*phases, release="r1")
+        assert (code, result["failed_phase"], result["current"]) == (1, "preflight", None)
+        assert f"{site.root}/current is not a symbolic link; move it away" in result["msg"]
+    assert site.run("revert", release="")[0] == 0
+
+
 # A release that is live and was never proven
 
 
