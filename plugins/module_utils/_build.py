@@ -9,6 +9,7 @@ Private to this collection; the module ``release_build`` is its face.
 from __future__ import annotations
 
 import fcntl
+import glob
 import json
 import os
 import shutil
@@ -49,6 +50,10 @@ def take_composer_auth(module: AnsibleModule) -> tuple[str, list[str]]:
     collect("", given)
     module.no_log_values -= users
     return json.dumps(given) if given else "", secrets
+
+
+# Where a build has no releases beside it, which its artifacts would go with.
+_ARTIFACTS_KEPT = 3
 
 
 class Build:
@@ -118,6 +123,19 @@ class Build:
 
     def artifact_path(self, release: str) -> str:
         return os.path.join(self.layout.private_dir, "artifacts", f"{release}.tar.gz")
+
+    def prune_artifacts(self, release: str) -> None:
+        """Where nothing is released, as on a controller, keep the newest artifacts besides that of this release.
+
+        Elsewhere they go with their releases.
+        """
+        if os.path.isdir(self.layout.releases_dir):
+            return
+        own = self.artifact_path(release)
+        # The names begin with the time.
+        others = sorted(set(glob.glob(os.path.join(glob.escape(os.path.dirname(own)), "*.tar.gz"))) - {own})
+        for old in others[: 1 - _ARTIFACTS_KEPT]:
+            os.unlink(old)
 
     def make(self, release: str, commit: str) -> dict[str, Any]:
         """Build the tree of a commit and pack it."""

@@ -18,6 +18,7 @@ A release whose manifest has ``staged_at`` was staged to the end. One without a 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import glob
 import json
@@ -199,8 +200,11 @@ class Layout:
         """Return the id of the live release: the name that the link points at, whatever tool made it."""
         try:
             return os.path.basename(os.readlink(self.current_link).rstrip("/"))
-        except FileNotFoundError:
-            return None
+        except OSError as exc:
+            # EINVAL: a directory or file of that name, which preflight has a sentence for.
+            if exc.errno in (errno.ENOENT, errno.ENOTDIR, errno.EINVAL):
+                return None
+            raise
 
     def manifest(self, release: str) -> dict[str, Any]:
         """Return what is known of a release; empty when another tool made it."""
@@ -351,8 +355,15 @@ class Layout:
         if state.get("run") not in (None, run):
             write_atomic(self._run_path, json.dumps({**state, "run": run}, indent=1) + "\n")
 
-    def forget_run(self) -> None:
-        """The run is over: nothing of it is left to continue or to clean up."""
+    def forget_run(self, still_live: str = "") -> None:
+        """The run is over: nothing of it is left to continue or to clean up.
+
+        :param still_live: what is live after a run that failed: when that was left unproven before, it still is
+        """
+        unproven = self.run_state().get("unproven") or {}
+        if still_live and unproven.get("release") == still_live:
+            write_atomic(self._run_path, json.dumps(unproven, indent=1) + "\n")
+            return
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._run_path)
 

@@ -79,7 +79,7 @@ def _judged(
             for statement in _sql.split(query, classifier.dialect):
                 _append(full[name], _sql.masked(statement))
                 _append(sql[name], _sql.shown(statement))
-        risks += [{"migration": name, **_unknown(reason)} for reason in _doubts(entry, earlier)]
+        risks += [{"migration": name, **doubt} for doubt in _doubts(entry, earlier)]
         earlier = earlier or bool(entry["statements"])
     return sql, full, risks
 
@@ -117,7 +117,9 @@ class Migrations:
         # PHP ended within one of them: nothing is known of those that follow.
         for name in answer["pending"]:
             if name not in planned:
-                risks.append({"migration": name, **_unknown("its SQL cannot be told, since one before it ended PHP")})
+                risks.append({"migration": name, **_doubt("its SQL cannot be told, since one before it ended PHP")})
+        for risk in risks:
+            risk["needs_consent"] = _needs_consent(risk)
         return {
             "pending": [name for name in answer["pending"] if name not in skipped],
             "skipped": skipped,
@@ -228,22 +230,36 @@ def _append(statements: list[str], text: str) -> None:
         statements.append(text)
 
 
-def _unknown(reason: str) -> dict[str, Any]:
+def _doubt(reason: str, kind: str = "unknown") -> dict[str, Any]:
     nothing = {"table": "", "statement": "", "rows": None, "bytes": None, "destructive": False}
-    return {"kind": "unknown", **nothing, "reason": reason}
+    return {"kind": kind, **nothing, "reason": reason}
 
 
-def _doubts(entry: dict[str, Any], earlier: bool) -> list[str]:
+def _doubts(entry: dict[str, Any], earlier: bool) -> list[dict[str, Any]]:
     """Return why the SQL of a migration may not be all that it will do."""
-    reasons = []
+    found = []
     if entry["error"]:
         error = " ".join(without_values(entry["error"]).split())[:300]
-        reasons.append(f"its SQL cannot be told, or not all of it, without running it: {error}")
+        found.append(_doubt(f"its SQL cannot be told, or not all of it, without running it: {error}"))
+    # Its statements are known, up to what rows or tables may change about them.
     if entry.get("asks_data"):
-        reasons.append("it reads rows; what it does with them shows only when it runs")
+        found.append(_doubt("it reads rows; what it does with them shows only when it runs", "depends_on_data"))
     if entry.get("asks_late") or (entry.get("asks_schema") and earlier):
-        reasons.append("it looks at the tables, and was shown them without the changes before it")
-    return reasons
+        told = "it looks at the tables, and was shown them without the changes before it"
+        found.append(_doubt(told, "depends_on_schema"))
+    return found
+
+
+def _needs_consent(risk: dict[str, Any]) -> bool:
+    """Say whether somebody has to agree before a migration with this risk runs.
+
+    PostgreSQL keeps writers waiting for any index, but on a small table not for long.
+    """
+    from ansible_collections.slipway.laravel.plugins.module_utils import _sql  # noqa: PLC0415
+
+    if risk["kind"] == "long_lock":
+        return risk["rows"] is None or risk["rows"] >= _sql.LARGE_ROWS or (risk["bytes"] or 0) >= _sql.LARGE_BYTES
+    return bool(risk["destructive"]) or risk["kind"] == "unknown"
 
 
 def _text(version: str, sql: dict[str, list[str]], risks: list[dict[str, Any]]) -> str:

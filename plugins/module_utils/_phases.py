@@ -109,7 +109,9 @@ class Phases(DatabasePhases, MaintenancePhases):
         return evidence
 
     def _note(self, phase: str) -> None:
-        """Keep what this run is about, for the one that finds it killed."""
+        """Keep what this run is about, for the one that finds it killed; maintenance alone is about no release."""
+        if not self.release:
+            return
         params = self.params
         values = {name: params[name] for name in ("owner", "release", "artifact", "sha256")}
         commit = self.layout.manifest(self.release).get("commit")
@@ -140,22 +142,25 @@ class Phases(DatabasePhases, MaintenancePhases):
             # Alone it is told by whoever wants to take the lock, below; here it is one more thing to see to.
             held = f"{self.layout.lock_path} is held by {holder.get('owner')} since {holder.get('since')}"
             problems.append(f"{held}; wait for that run, or see whether it is dead")
+        unfinished, unproven = self._unfinished(), self._unproven()
+        problems += self._resume_problems(unfinished)
         self._stop_at("for a release", problems)
         params, layout = self.params, self.layout
         taken_from, removed, maintenance = None, [], None
-        unfinished = self._unfinished()
         if not self.module.check_mode:
             taken_from = layout.lock(
                 params["run"], params["owner"], params["lock_ttl"], params["takeover"], phase="preflight"
             )
             # With the lock ours, what lies there was left by a run that was killed.
-            unfinished = self._unfinished()
+            unfinished, unproven = self._unfinished(), self._unproven()
             if params["resume"]:
                 layout.adopt_run(params["run"])
             else:
                 removed = self._clean_up()
             maintenance = self._adopt_maintenance()
-            layout.note_run(params["run"], owner=params["owner"], since=utc_now(), phase="preflight")
+            version = (params["resume"] and (unfinished or {}).get("version")) or params["version"]
+            about = {"owner": params["owner"], "version": version, "unproven": unproven}
+            layout.note_run(params["run"], since=utc_now(), phase="preflight", **about)
         current = layout.current()
         manifest = layout.manifest(current) if current else {}
         return {
@@ -175,19 +180,50 @@ class Phases(DatabasePhases, MaintenancePhases):
             ],
             "taken_from": taken_from,
             "unfinished": unfinished,
+            "unproven": (unproven or {}).get("release", ""),
             "removed": removed,
             "maintenance": maintenance,
             "clock": clock,
             "clock_skew": None if reference is None else round(clock - reference, 3),
         }
 
+    def _left(self) -> list[dict[str, Any]]:
+        """Return what earlier runs left unfinished: the one that was killed last, and what it had found itself."""
+        state = self.layout.run_state()
+        found = [state] if state.get("run") != self.params["run"] else []
+        return [left for left in (*found, state.get("unproven") or {}) if left.get("release")]
+
     def _unfinished(self) -> dict[str, Any] | None:
         """Return what a killed run was about, None when the last one ended, or had not built anything yet."""
-        state = self.layout.run_state()
-        if not state.get("release") or state.get("run") == self.params["run"]:
+        left = self._left()
+        if not left:
             return None
-        names = ("run", "owner", "since", "release", "commit", "phase", "artifact", "sha256")
-        return {**{name: state.get(name) for name in names}, "staged": self.layout.is_staged(state["release"])}
+        names = ("run", "owner", "since", "release", "version", "commit", "phase", "artifact", "sha256")
+        found: dict[str, Any] = {name: left[0].get(name) for name in names}
+        found["version"] = found["version"] or self.layout.manifest(found["release"]).get("version")
+        return {**found, "staged": self.layout.is_staged(found["release"])}
+
+    def _resume_problems(self, unfinished: dict[str, Any] | None) -> list[str]:
+        """Refuse to go on with another version than was asked for, before anything of the killed run is touched."""
+        version = self.params["version"]
+        if not self.params["resume"] or not unfinished or not (version and unfinished["version"]):
+            return []
+        if version in (unfinished["version"], unfinished["commit"]):
+            return []
+        return [
+            f"release_resume goes on with {unfinished['version']}, which the killed run of {unfinished['owner']} was "
+            f"about, not with {version}; give release_version={unfinished['version']}, or begin anew without "
+            f"release_resume"
+        ]
+
+    def _unproven(self) -> dict[str, Any] | None:
+        """Return what is known of the live release when a killed run has switched to it and none has finished since.
+
+        Whatever becomes of this run, the next one must not take it for proven.
+        """
+        current = self.layout.current()
+        found = [left for left in self._left() if left["release"] == current]
+        return {name: value for name, value in found[0].items() if name != "unproven"} if found else None
 
     def _clean_up(self) -> list[str]:
         """Remove what a killed run left; nothing that was ever live or that a process needs."""
@@ -503,6 +539,9 @@ class Phases(DatabasePhases, MaintenancePhases):
         preloaded = status.get("preload_statistics", {}).get("scripts", [])
         if any(file.startswith(self._real_releases()) and not file.startswith(live) for file in preloaded):
             return "it has preloaded code of another release"
+        if "memory_usage" not in status:
+            # With opcache.file_cache_only there is no memory that could be full.
+            return ""
         memory, numbers = status["memory_usage"], status["opcache_statistics"]
         total = memory["used_memory"] + memory["free_memory"] + memory["wasted_memory"]
         if memory["free_memory"] < _OPCACHE_FREE * total:
@@ -519,16 +558,22 @@ class Phases(DatabasePhases, MaintenancePhases):
         """Show that the live release answers and that every worker runs it, within the deadline."""
         if self.module.check_mode:
             return {"changed": False}
-        deadline = time.monotonic() + self.params["timeout"]
+        started = well_at = time.monotonic()
+        patience = self.params["timeout"]
+        # Workers may have a long job in hand. Visitors shall not see pages that are not well for as long.
+        patience_for_pages = min(patience, self.params["health_timeout"] or patience)
         while True:
-            problems = self._verify_problems(deadline)
+            pages = self._page_problems(well_at + patience_for_pages)
+            problems = pages + self._worker_problems()
             answers, problem = (0, "") if problems else self._burst()
-            problems += [problem] if problem else []
-            problems = problems or self._short_lived()
+            pages += [problem] if problem else []
+            problems = problems or pages or self._short_lived()
             if not problems:
                 break
-            if time.monotonic() > deadline:
-                raise PhaseError(f"{self.release} is not well after {self.params['timeout']} s: {'; '.join(problems)}")
+            well_at = well_at if pages else time.monotonic()
+            for seconds, since in ((patience_for_pages, well_at), (patience, started)):
+                if time.monotonic() > since + seconds:
+                    raise PhaseError(f"{self.release} is not well after {seconds} s: {'; '.join(problems)}")
             time.sleep(0.2)
         shown = ("pid", "command", "release", "started")
         running = [{name: worker[name] for name in shown} for worker in self._workers()]
@@ -559,7 +604,7 @@ class Phases(DatabasePhases, MaintenancePhases):
         count = max(1, _processes.fpm_processes(self.params["fpm_socket"]))
         return _probe.http_burst(url, self.host, self.release, count, self.params["verify_tls"], self._cookie())
 
-    def _verify_problems(self, deadline: float) -> list[str]:
+    def _page_problems(self, deadline: float) -> list[str]:
         problems: list[str | None] = []
         current = self.layout.current()
         if current != self.release:
@@ -570,8 +615,12 @@ class Phases(DatabasePhases, MaintenancePhases):
             live = os.path.realpath(self.layout.current_link)
             problems.append(_probe.fpm_problem(self.params["fpm_socket"], live, uri, self.host, cookie))
         problems += self._http_problems(deadline, cookie)
+        return [problem for problem in problems if problem]
+
+    def _worker_problems(self) -> list[str]:
         if not self.params["verify_workers"]:
-            return [problem for problem in problems if problem]
+            return []
+        problems = []
         running = self._workers()
         others = [
             f"{worker['command']} (pid {worker['pid']})" for worker in running if worker["release"] != self.release
@@ -582,7 +631,7 @@ class Phases(DatabasePhases, MaintenancePhases):
         ours = [worker for worker in running if worker["release"] == self.release and not worker["parent"]]
         if len(ours) < self.params["workers"]:
             problems.append(f"{len(ours)} of {self.params['workers']} workers run {self.release}")
-        return [problem for problem in problems if problem]
+        return problems
 
     def _http_problems(self, deadline: float, cookie: str) -> list[str]:
         """Ask for the health page and for what smoke names; what they answered is the evidence."""
@@ -633,10 +682,12 @@ class Phases(DatabasePhases, MaintenancePhases):
                 exc.evidence.update(changed=back, reverted=back, current=self.layout.current())
                 raise
             finally:
-                maintenance = self._leave_maintenance()
+                # Nothing new is live: what an operator had shut before this run stays shut.
+                maintenance = self._leave_maintenance(with_kept=False)
         finally:
-            # Whatever came of it, this run is over: the next one must not find its lock, nor anything to continue.
-            self.layout.forget_run()
+            # Whatever came of it, this run is over: the next one must not find its lock, nor anything to continue but
+            # a release that an earlier run left live and unproven.
+            self.layout.forget_run(still_live=self.layout.current() or "")
             self.layout.unlock(run)
         return {
             "changed": switched,
@@ -683,7 +734,8 @@ class Phases(DatabasePhases, MaintenancePhases):
                 self.module.warn(f"{release} could not be removed: {exc}")
         self.layout.sweep_artifacts()
         try:
-            maintenance = self._leave_maintenance()
+            # A run that found its version live already has not made anything live.
+            maintenance = self._leave_maintenance(with_kept=bool(self.layout.run_state().get("release")))
         finally:
             self.layout.forget_run()
             self.layout.unlock(self.params["run"])

@@ -15,6 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.slipway.laravel.plugins.module_utils import _processes
+from ansible_collections.slipway.laravel.plugins.module_utils._artisan import BOOT_PHP, ArtisanError
 from ansible_collections.slipway.laravel.plugins.module_utils._errors import MigrationError, NoDumperError
 from ansible_collections.slipway.laravel.plugins.module_utils._layout import MANIFEST, write_atomic
 from ansible_collections.slipway.laravel.plugins.module_utils._phase import PhaseBase
@@ -22,6 +23,21 @@ from ansible_collections.slipway.laravel.plugins.module_utils._phase import Phas
 if TYPE_CHECKING:
     from ansible_collections.slipway.laravel.plugins.module_utils._migrate import Migrations
     from ansible_collections.slipway.laravel.plugins.module_utils._snapshot import Database, Snapshots
+
+# Which database the application uses by default; it connects to none. Nothing secret is in the answer.
+_DATABASE_PHP = (
+    BOOT_PHP
+    + r"""
+$own = $app->make('db')->connection();
+echo "\nslipway:" . json_encode([
+    'driver' => $own->getDriverName(),
+    'database' => $own->getDatabaseName(),
+    'host' => $own->getConfig('host'),
+    'port' => $own->getConfig('port'),
+    'socket' => $own->getConfig('unix_socket'),
+]) . "\n";
+"""
+)
 
 # Plans are small, and only of use beside the records of their releases.
 _PLANS_KEPT = 10
@@ -63,10 +79,27 @@ class DatabasePhases(PhaseBase):
 
         return Snapshots(os.path.join(self.layout.private_dir, "snapshots"), self.environment)
 
-    def _database(self) -> Database:
-        from ansible_collections.slipway.laravel.plugins.module_utils._snapshot import database_of  # noqa: PLC0415
+    def _database(self, must_tell: bool = True) -> Database:
+        """Return the database that the application uses, as ``.env`` has it with its credentials.
 
-        return database_of(os.path.join(self.layout.shared_dir, ".env"), self.environment)
+        :param must_tell: whether an application that does not start is an error, not only a warning
+        """
+        from ansible_collections.slipway.laravel.plugins.module_utils import _snapshot  # noqa: PLC0415
+
+        env_file = os.path.join(self.layout.shared_dir, ".env")
+        database = _snapshot.database_of(env_file, self.environment, self.path)
+        if self.module.check_mode and not os.path.isdir(self.path):
+            return database
+        try:
+            # Only the application itself knows for sure: its configuration is code.
+            told = self._artisan(self.path).answer("tell its database", _DATABASE_PHP)
+        except ArtisanError as exc:
+            if must_tell:
+                raise
+            self.module.warn(f"whether the application uses the database of {env_file} is not known: {exc}")
+            return database
+        _snapshot.check_same(database, told, env_file)
+        return database
 
     def snapshot(self) -> dict[str, Any]:
         """Take a snapshot of the database, or have it taken, and remove old ones."""
@@ -90,7 +123,9 @@ class DatabasePhases(PhaseBase):
 
     def restore(self) -> dict[str, Any]:
         """Make the database what it was when a snapshot was taken, after a snapshot of what it is now."""
-        snapshots, database, snapshot = self._snapshots(), self._database(), self.params["snapshot_id"]
+        # What is wrong with the database may keep the application from starting.
+        database = self._database(must_tell=False)
+        snapshots, snapshot = self._snapshots(), self.params["snapshot_id"]
         if self.module.check_mode:
             return {"changed": True, "id": snapshots.check(snapshot, database)["id"]}
         return {"changed": True, **snapshots.restore(snapshot, database)}

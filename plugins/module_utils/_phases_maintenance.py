@@ -4,8 +4,9 @@
 """The phases down and up: maintenance that a release puts up, shows to work, and always takes down again.
 
 Private to this collection. What a run has put up stands in ``.slipway/maintenance.json``, written before it is done, so
-that the run itself, its revert, or the next run takes exactly that down. A maintenance that a person put up by hand is
-not in it, and stays.
+that the run itself, its revert, or the next run takes exactly that down. What an operator had put up by
+``playbooks/maintenance.yml`` is marked as ``kept``: only that playbook or a release that has gone live ends it. A
+maintenance that a person put up by hand is not in the file, and stays.
 """
 
 from __future__ import annotations
@@ -182,6 +183,7 @@ class MaintenancePhases(PhaseBase):
             "release": self.layout.current(),
             "secret": marker.get("secret") or self.params["maintenance_secret"],
             "application": application and not by_hand,
+            "kept": bool(marker.get("kept")) or self.params["maintenance_kept"],
             "flags": [*marker.get("flags", []), *new],
         }
         self._write_marker(written)
@@ -256,13 +258,19 @@ class MaintenancePhases(PhaseBase):
 
     def up(self) -> dict[str, Any]:
         """End the maintenance that this run put up, or found left behind by a dead one."""
-        if self.module.check_mode:
-            return {"changed": bool(self._marker())}
-        return self._leave_maintenance()
+        # In a release another host may still fail, and then all of them stay shut: what is kept ends with finish.
+        return self._leave_maintenance(with_kept=self.params["maintenance_kept"])
 
-    def _leave_maintenance(self) -> dict[str, Any]:
+    def _leave_maintenance(self, with_kept: bool) -> dict[str, Any]:
+        """End the maintenance of a run; one that an operator wants to keep only when told so."""
         marker, path = self._marker(), self._live_path()
         down = os.path.join(path, _STATE_FILES[0]) if path else ""
+        stays = bool(marker.get("kept")) and not with_kept
+        if self.module.check_mode:
+            return {"changed": bool(marker) and not stays}
+        if stays:
+            left = "turned on by the maintenance playbook: it stays until that turns it off, or a release has gone live"
+            return {"changed": False, "path": down, "shown": "", "left": left}
         evidence: dict[str, Any] = {"changed": bool(marker), "path": down, "shown": ""}
         if marker:
             for flag in marker["flags"]:

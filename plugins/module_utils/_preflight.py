@@ -333,7 +333,9 @@ class _Preflight:
             return [problem] if problem else []
 
         def database() -> list[str]:
-            return listed(_probe.database_problem(self.module, self.params["php"], env, self.environment))
+            live = self.layout.current()
+            path = self.layout.release_path(live) if live else ""
+            return listed(_probe.database_problem(self.module, self.params["php"], env, self.environment, path))
 
         checks: list[_Check] = [
             ("redis", "Redis", _NETWORK, lambda: listed(_probe.redis_problem(env))),

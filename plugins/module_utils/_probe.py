@@ -9,13 +9,14 @@ anything.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import socket
 import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.slipway.laravel.plugins.module_utils import _dotenv, _endpoint, _fastcgi
 
@@ -41,6 +42,11 @@ try {
 }
 """
 
+# What config/database.php asks the environment for.
+_CONNECTIONS = re.compile(r"""['"]connections['"]\s*=>""")
+_URL_KEY = re.compile(r"""\benv\(\s*['"](DB_URL|DATABASE_URL)['"]""")
+_DEFAULT_CONNECTION = re.compile(r"""['"]default['"]\s*=>\s*env\(\s*['"]DB_CONNECTION['"]\s*,\s*['"]([^'"]+)['"]""")
+
 parse_dotenv = _dotenv.parse_dotenv
 
 
@@ -49,9 +55,40 @@ def given(value: str | None) -> str | None:
     return None if value in (None, "", "null", "(null)") else value
 
 
-def _with_database_url(env: dict[str, str]) -> dict[str, str]:
-    """Return an ``.env`` with the parts of DB_URL (Laravel 11) or DATABASE_URL in place of DB_HOST and the like."""
-    text = given(env.get("DB_URL")) or given(env.get("DATABASE_URL"))
+class DatabaseKeys(NamedTuple):
+    """What an application's configuration calls its database in ``.env``."""
+
+    # The variables that may hold its address, the first one that is set counts.
+    urls: tuple[str, ...] = ("DB_URL", "DATABASE_URL")
+    # What an ``.env`` without DB_CONNECTION means.
+    connection: str = "mysql"
+
+
+def database_keys(release: str) -> DatabaseKeys:
+    """Return what the release in a directory reads of ``.env``.
+
+    New applications had DATABASE_URL and mysql up to Laravel 10, and have DB_URL and sqlite from 11 on, which brings a
+    configuration of its own for those that have none. Many kept theirs when they were upgraded: so it is read.
+    """
+    texts = []
+    for place in ("config", "vendor/laravel/framework/config"):
+        with contextlib.suppress(OSError), open(
+            os.path.join(release, place, "database.php"), encoding="utf-8", errors="replace"
+        ) as handle:
+            texts.append(handle.read())
+    connections = next((text for text in texts if _CONNECTIONS.search(text)), None)
+    if not release or connections is None:
+        return DatabaseKeys()
+    defaults = [found[1] for found in map(_DEFAULT_CONNECTION.search, texts) if found]
+    urls = tuple(dict.fromkeys(_URL_KEY.findall(connections)))
+    return DatabaseKeys(urls, defaults[0] if defaults else DatabaseKeys().connection)
+
+
+def database_values(env: dict[str, str], keys: DatabaseKeys) -> dict[str, str]:
+    """Return an ``.env`` with DB_CONNECTION, and with the parts of the database's address in place of DB_HOST and the
+    like."""
+    env = {"DB_CONNECTION": keys.connection, **env}
+    text = next((value for value in map(given, map(env.get, keys.urls)) if value), None)
     if not text:
         return env
     url = urllib.parse.urlsplit(text)
@@ -72,10 +109,15 @@ def _with_database_url(env: dict[str, str]) -> dict[str, str]:
     return {**env, **{key: value for key, value in parts.items() if value}}
 
 
-def database_problem(module: AnsibleModule, php: str, env: dict[str, str], environment: dict[str, str]) -> str | None:
-    """Connect to the database of an ``.env`` with its credentials, through the PDO driver that Laravel will use."""
-    env = _with_database_url(env)
-    driver = env.get("DB_CONNECTION", "mysql")
+def database_problem(
+    module: AnsibleModule, php: str, env: dict[str, str], environment: dict[str, str], release: str = ""
+) -> str | None:
+    """Connect to the database of an ``.env`` with its credentials, through the PDO driver that Laravel will use.
+
+    :param release: directory of a release, which says what it reads of the ``.env``; '' when there is none yet
+    """
+    env = database_values(env, database_keys(release))
+    driver = env["DB_CONNECTION"]
     name = env.get("DB_DATABASE", "")
     if driver == "sqlite":
         dsn = f"sqlite:{name}"

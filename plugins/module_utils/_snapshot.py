@@ -89,9 +89,10 @@ class Database(NamedTuple):
     tls_mode: str = ""
 
 
-def database_of(env_file: str, environment: dict[str, str]) -> Database:
+def database_of(env_file: str, environment: dict[str, str], release: str = "") -> Database:
     """Return the database of an ``.env`` file; variables of the environment go before it, as they do in Laravel.
 
+    :param release: directory of a release, which says what it reads of the ``.env``; '' where it is not known
     :raises SnapshotError: it has none that can be dumped
     """
     try:
@@ -102,8 +103,8 @@ def database_of(env_file: str, environment: dict[str, str]) -> Database:
     values.update(
         {name: value for name, value in environment.items() if name.startswith(("DB_", "DATABASE_", "MYSQL_"))}
     )
-    env = _probe._with_database_url(values)
-    driver, name = env.get("DB_CONNECTION", "mysql"), env.get("DB_DATABASE", "")
+    env = _probe.database_values(values, _probe.database_keys(release))
+    driver, name = env["DB_CONNECTION"], env.get("DB_DATABASE", "")
     if driver == "sqlite":
         if not os.path.isabs(name):
             raise SnapshotError(f"DB_DATABASE in {env_file} is {name!r}; give SQLite's file by its absolute path")
@@ -124,6 +125,38 @@ def database_of(env_file: str, environment: dict[str, str]) -> Database:
         password=_probe.given(env.get("DB_PASSWORD")) or "",
         tls_ca=_probe.given(env.get("MYSQL_ATTR_SSL_CA")) or "",
         tls_mode=_probe.given(env.get("DB_SSLMODE")) or "",
+    )
+
+
+def _same_place(database: Database, told: dict[str, Any]) -> bool:
+    socket = str(told.get("socket") or "") if database.driver == "mysql" else ""
+    if socket or database.socket:
+        return socket == database.socket
+    # Where writes go to several servers it is a list.
+    hosts = told.get("host") or "127.0.0.1"
+    port = str(told.get("port") or ("5432" if database.driver == "pgsql" else "3306"))
+    return database.host in (hosts if isinstance(hosts, list) else [hosts]) and port == database.port
+
+
+def check_same(database: Database, told: dict[str, Any], env_file: str) -> None:
+    """Compare the database of an ``.env`` file with what the application says it uses.
+
+    :param told: its ``driver``, ``database``, ``host``, ``port`` and ``socket``
+    :raises SnapshotError: it uses another one
+    """
+    driver = {"mariadb": "mysql"}.get(told["driver"], told["driver"])
+    name = str(told.get("database") or "")
+    if driver == database.driver == "sqlite":
+        same = os.path.realpath(name) == os.path.realpath(database.name)
+    else:
+        same = (driver, name) == (database.driver, database.name) and _same_place(database, told)
+    if same:
+        return
+    ours = " ".join(filter(None, (database.driver, database.socket or database.host, database.name)))
+    theirs = " ".join(str(told[key]) for key in ("driver", "socket", "host", "port", "database") if told.get(key))
+    raise SnapshotError(
+        f"the application uses another database ({theirs}) than {env_file} names ({ours}); let DB_* there name the one "
+        f"that config/database.php makes of it, or give a snapshot_command"
     )
 
 

@@ -39,6 +39,12 @@ class Token(NamedTuple):
     end: int
 
 
+# What makes a new column be filled row by row.
+_COMPUTED = frozenset(
+    ("as", "auto_increment", "bigserial", "generated", "primary", "serial", "smallserial", "stored", "unique")
+)
+
+
 class Statement(NamedTuple):
     """One statement: its text, and its tokens, whose positions are those in the text."""
 
@@ -734,9 +740,8 @@ class Classifier:
             return True
         cursor.take("column")
         if cursor.word() == "(":
-            for part in _by_comma(_inside(cursor.rest())):
-                self._action_add(table, _Cursor(part))
-            return True
+            heavy = [self._action_add(table, _Cursor(part)) for part in _by_comma(_inside(cursor.rest()))]
+            return any(heavy)
         cursor.take("if", "not", "exists")
         column = cursor.name()
         found = definition(cursor.rest())
@@ -744,8 +749,8 @@ class Classifier:
         if found.not_null and not found.fills_itself and self._has_rows(table):
             reason = f"{column} must be given, which the running release does not do"
             self._risk("not_null_without_default", table, reason)
-        # PostgreSQL has a constant default without touching rows.
-        return self.dialect != "pgsql" or "generated" in [token.text for token in cursor.rest()]
+        # Since MySQL 8.0.12, MariaDB 10.3 and PostgreSQL 11 no row is touched for a column with a constant, or nothing.
+        return any(token.text in _COMPUTED for token in cursor.rest() if token.kind == "word")
 
     def _action_drop(self, table: str, cursor: _Cursor) -> bool:
         if cursor.word() == "partition":

@@ -17,7 +17,7 @@ description:
     read. What else a migration does besides SQL, such as a request to another server, it does in the plan too, as in
     C(artisan migrate --pretend). Questions to the schema (C(Schema::hasColumn)) are answered truly; questions for rows
     find none.
-  - What cannot be told is a risk of the kind C(unknown), never nothing.
+  - What cannot be told is a risk of the kind C(unknown), C(depends_on_data) or C(depends_on_schema), never nothing.
 author:
   - The slipway.laravel authors (@slipway)
 options:
@@ -130,8 +130,15 @@ risks:
         - V(drop_table), V(drop_column), V(drop_object), V(rename_table), V(rename_column), V(narrow_column),
           V(not_null_without_default), V(truncate) and V(delete_data) are destructive.
         - V(update_data), V(drop_index), V(add_constraint), V(replace_object), V(long_lock) (on 100000 rows or 100 MiB
-          and more) and V(unknown) are not.
+          and more; on PostgreSQL for an index of any table with rows), V(unknown), V(depends_on_data) and
+          V(depends_on_schema) are not. The last two are of migrations that read rows, or that look at tables which
+          pending migrations change. Their statements are judged as they are without either.
       type: str
+      returned: always
+    needs_consent:
+      description: Whether a release asks for consent to it. It is destructive, V(unknown), or a V(long_lock) of a table
+        that is large or of unknown size.
+      type: bool
       returned: always
     destructive:
       description: Whether it loses data, or breaks the code that runs until the switch.

@@ -180,9 +180,16 @@ options:
     default: true
   timeout:
     description:
-      - Seconds within which C(verify) must find everything well.
+      - Seconds within which C(verify) must find everything well. Workers end the job that they have in hand first, so
+        this has to be longer than the longest job may take.
     type: int
     default: 60
+  health_timeout:
+    description:
+      - Seconds for which the health page and O(smoke) may be not well on end, where that is less than O(timeout).
+      - 0 sets no limit of its own.
+    type: int
+    default: 0
   keep:
     description:
       - Number of releases to keep. The live one, the one a rollback would go to and those with running processes are
@@ -252,6 +259,11 @@ options:
         as C(unfinished). Without it the leftovers are removed.
     type: bool
     default: false
+  version:
+    description:
+      - Version that was asked for, such as a tag. C(preflight) notes it, and refuses to O(resume) that of another one.
+    type: str
+    default: ""
   maintenance_secret:
     description:
       - What lets a request through Laravel's maintenance, C(/<secret>) in a browser; 8 characters or more out of
@@ -282,6 +294,13 @@ options:
         11 and later leave open.
     type: str
     default: /
+  maintenance_kept:
+    description:
+      - Whether C(down) and C(up) are an operator's wish, and no part of a release. What C(down) shuts then stays shut
+        until C(up) has this option too, or until a release has gone live and is carried out to C(finish). C(revert)
+        leaves it.
+    type: bool
+    default: false
   expect:
     description:
       - What C(preflight) is to find besides what every release needs. What is left out is not looked at.
@@ -522,10 +541,10 @@ phases:
     - C(preflight) has among others C(history), the releases as they went live, oldest first, one as often as it did,
       C(switched_at), when each of these was, C(bad) and C(migrated), which of the C(releases) were bad and which
       migrated, C(snapshots), with C(id), C(created_at) and the C(release) that each was taken before,
-      C(taken_from), the holder that the lock was taken from, C(unfinished), what a
-      killed run was about (C(run), C(owner), C(since), C(release), C(commit), C(phase), C(artifact), C(sha256), and
-      whether it is C(staged) here), C(removed), the releases of such a run that were removed, and C(maintenance), one
-      that it had left.
+      C(taken_from), the holder that the lock was taken from, C(unfinished), what a killed run was about (C(run),
+      C(owner), C(since), C(release), C(version), C(commit), C(phase), C(artifact), C(sha256), and whether it is
+      C(staged) here), C(unproven), the live release where such a run has switched to it and no release has finished
+      since, C(removed), the releases of such a run that were removed, and C(maintenance), one that it had left.
     - C(verify) has C(workers) with C(pid), C(command), C(release) and C(started), and C(answers), the number of
       requests, one for each process of the PHP-FPM pool, many of them at once, that the web server answered in the
       name of the release, and C(pages), what the health page and the smoke checks answered.
@@ -598,6 +617,7 @@ def argument_spec() -> dict[str, dict[str, Any]]:
         "health_host": {"type": "str", "default": "localhost"},
         "verify_tls": {"type": "bool", "default": True},
         "timeout": {"type": "int", "default": 60},
+        "health_timeout": {"type": "int", "default": 0},
         "keep": {"type": "int", "default": 5},
         "min_free_mb": {"type": "int", "default": 200},
         "lock_ttl": {"type": "int", "default": 3600},
@@ -605,11 +625,13 @@ def argument_spec() -> dict[str, dict[str, Any]]:
         "kind": {"type": "str", "choices": ["laravel", "node"], "default": "laravel"},
         "probe_command": {"type": "list", "elements": "str", "default": []},
         "resume": {"type": "bool", "default": False},
+        "version": text,
         "maintenance_secret": {"type": "str", "default": "", "no_log": True},
         "maintenance_flags": {"type": "list", "elements": "str", "default": []},
         "maintenance_retry": {"type": "int", "default": 60},
         "maintenance_render": text,
         "maintenance_path": {"type": "str", "default": "/"},
+        "maintenance_kept": {"type": "bool", "default": False},
         # plan, snapshot, migrate, restore
         "snapshot_command": {"type": "list", "elements": "str", "default": []},
         "snapshot_required": {"type": "bool", "default": True},

@@ -16,7 +16,7 @@ description:
     manager where the application has a C(composer.json) or a C(package.json).
   - Of O(root) only C(.slipway) is used, and made where it is missing. So the build can be delegated to the controller,
     with a directory of its own there, one for each application. Nothing that is live is touched, and a build that fails
-    leaves nothing but the copy of the repository.
+    leaves nothing but the copy of the repository. Where O(root) has no C(releases), the newest 3 artifacts are kept.
   - The same commit and version give the same artifact, byte for byte, on hosts with the same programs. What a front end
     tool makes different each time stays different, such as the build id of Next.js without C(generateBuildId).
   - What is made from the same inputs is used again, see O(reuse).
@@ -359,6 +359,7 @@ def resolve_and_make(module: AnsibleModule, build: Build) -> dict[str, Any]:
         # By the run that is continued: what is there was moved there when it was whole.
         given = build.describe(packed)
     result.update(given or build.make(release, commit))
+    build.prune_artifacts(release)
     commits = build.repository.commits(params["live_commit"], commit) if params["repository"] else []
     return {**result, "commits": commits, "steps": build.runner.steps}
 

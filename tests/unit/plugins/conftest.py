@@ -132,6 +132,8 @@ class Site:
                 self.add(release)
             self.lock()
             assert self.run("switch", release=release)[0] == 0
+            # Its run ended well.
+            (self.root / ".slipway/run.json").unlink()
 
     def lock(self, run=RUN):
         write(self.root / ".slipway/lock", json.dumps({"run": run, "owner": "ann", "since": "now"}))

@@ -63,8 +63,6 @@ def test_values_of_statements_are_nowhere(migrate):
             {"told": {SAFE: {"error": "Error: (SQL: select * from a where b = topsecret)"}}},
             "Error: (SQL: select * from a",
         ),
-        ({"told": {SAFE: {"asks_data": True}}}, "it reads rows"),
-        ({"told": {SAFE: {"asks_late": True}}}, "it looks at the tables"),
         ({"untold": [SAFE]}, "one before it ended PHP"),
         ({"sql": {SAFE: ["call tidy()"]}}, "this kind of statement is not known"),
     ],
@@ -74,7 +72,41 @@ def test_what_cannot_be_told_is_unknown(migrate, behaviour, reason):
     (risk,) = result["risks"]
     assert (code, risk["migration"], risk["kind"], risk["destructive"]) == (0, SAFE, "unknown", False)
     assert reason in risk["reason"]
+    assert risk["needs_consent"] is True
     assert "topsecret" not in json.dumps(result)
+
+
+@pytest.mark.parametrize(
+    ("told", "kind", "reason"),
+    [
+        ({"asks_data": True}, "depends_on_data", "it reads rows"),
+        ({"asks_late": True}, "depends_on_schema", "it looks at the tables"),
+    ],
+)
+def test_what_is_known_but_for_rows_or_tables_is_told_and_needs_no_consent(migrate, told, kind, reason):
+    _code, result = migrate({"state": "planned"}, migrations=[SAFE], told={SAFE: told})
+    (risk,) = result["risks"]
+    assert (risk["kind"], reason in risk["reason"], risk["needs_consent"]) == (kind, True, False)
+
+
+@pytest.mark.parametrize(
+    ("driver", "query", "rows", "asked"),
+    [
+        ("mysql", "drop table users", 1, [True]),
+        ("mysql", "alter table users add index a (name)", 10**6, [True]),
+        ("mysql", "alter table users add index a (name)", 10, []),
+        ("mysql", "optimize table other", 10, [True]),
+        ("mysql", "update users set name = 'a'", 10**6, [False]),
+        ("mysql", "alter table users add age int null", 10**6, []),
+        ("mysql", "create table b (id int)", 10, []),
+        ("pgsql", "create index a on users (name)", 10, [False]),
+        ("pgsql", "create index a on users (name)", 10**6, [True]),
+    ],
+)
+def test_what_needs_consent(migrate, driver, query, rows, asked):
+    tables = {"users": {"rows": rows, "bytes": 1, "empty": False, "columns": {}}}
+    _code, result = migrate({"state": "planned"}, migrations=[SAFE], sql={SAFE: [query]}, driver=driver, tables=tables)
+    assert [risk["needs_consent"] for risk in result["risks"]] == asked
 
 
 @pytest.mark.parametrize("first, doubted", [(["create table a (b int)"], True), ([], False)])

@@ -171,6 +171,34 @@ def test_prune_keeps_those_of_the_newest_release(lite, tmp_path, place):
     assert snapshots.prune(1) == [taken[0], taken[3]]
 
 
+SHOP = _snapshot.Database("mysql", "shop", "db", "3306")
+SOCKET = _snapshot.Database("mysql", "shop", "127.0.0.1", "3306", "/run/mysqld.sock")
+
+
+@pytest.mark.parametrize(
+    ("database", "told", "same"),
+    [
+        (SHOP, {"driver": "mysql", "database": "shop", "host": "db", "port": 3306}, True),
+        (SHOP, {"driver": "mariadb", "database": "shop", "host": "db", "port": None, "socket": ""}, True),
+        (SHOP, {"driver": "mysql", "database": "shop", "host": ["other", "db"], "port": "3306"}, True),
+        (SHOP, {"driver": "mysql", "database": "shop", "host": "db", "port": "3307"}, False),
+        (SHOP, {"driver": "mysql", "database": "other", "host": "db"}, False),
+        (SHOP, {"driver": "pgsql", "database": "shop", "host": "db", "port": "3306"}, False),
+        (SHOP, {"driver": "mysql", "database": "shop", "host": "db", "socket": "/run/other.sock"}, False),
+        (SOCKET, {"driver": "mysql", "database": "shop", "host": "db", "socket": "/run/mysqld.sock"}, True),
+        (SOCKET, {"driver": "mysql", "database": "shop", "host": "127.0.0.1", "port": "3306"}, False),
+        (_snapshot.Database("sqlite", "/srv/db"), {"driver": "sqlite", "database": "/srv/x/../db"}, True),
+        (_snapshot.Database("sqlite", "/srv/db"), {"driver": "sqlite", "database": "/srv/other"}, False),
+    ],
+)
+def test_database_of_env_is_compared_with_the_applications(database, told, same):
+    if same:
+        return _snapshot.check_same(database, told, ".env")
+    with pytest.raises(_snapshot.SnapshotError, match="the application uses another database"):
+        _snapshot.check_same(database, told, ".env")
+    return None
+
+
 def test_leftovers_of_a_killed_run_go_and_those_of_a_running_one_stay(lite, snapshot, place):
     place.mkdir()
     (place / "dead.sql.gz.part").write_text("half")

@@ -177,6 +177,48 @@ def test_maintenance_of_a_killed_run_lasts_until_the_next_run_is_over(live, web)
     assert (is_down(live), marker(live)) == (False, None)
 
 
+def test_maintenance_of_the_operator_outlasts_every_run_that_does_not_go_live(live, web):
+    """A run that fails, is refused, is killed or finds nothing to do leaves what the maintenance playbook turned on."""
+    live.lock("operator")
+    down(live, health_url=web, run="operator", release="", maintenance_kept=True)
+    secret = marker(live)["secret"]
+    live.lock("refused")
+    live.run("preflight", release="", run="refused", health_url=web)
+    code, result = live.run("revert", release="", run="refused", previous="r2", health_url=web)
+    assert (code, evidence(result)["maintenance"]["changed"], is_down(live)) == (0, False, True)
+    assert "turned on by the maintenance playbook" in evidence(result)["maintenance"]["left"]
+    # One that shuts the site itself, and is killed.
+    live.run("preflight", "down", run="killed", release="r2", health_url=web, maintenance_secret=SECRET + "-2")
+    live.run("preflight", release="", run="idle", takeover=True, health_url=web)
+    code, result = live.run("finish", release="r2", run="idle", health_url=web)
+    assert (code, evidence(result)["maintenance"]["changed"], is_down(live)) == (0, False, True)
+    assert marker(live)["secret"] == secret
+    # Until all have finished another host may fail.
+    code, result = live.run("preflight", "switch", "up", run="good", release="r1", health_url=web)
+    assert (code, evidence(result)["changed"], is_down(live)) == (0, False, True), result.get("msg")
+    code, result = live.run("finish", release="r1", run="good", health_url=web)
+    assert (code, evidence(result)["maintenance"]["changed"]) == (0, True)
+    assert (is_down(live), marker(live)) == (False, None)
+
+
+def test_maintenance_of_the_operator_ends_as_it_began(live, web):
+    down(live, health_url=web, release="", maintenance_kept=True)
+    code, result = live.run("up", release="", health_url=web, maintenance_kept=True, _ansible_check_mode=True)
+    assert (code, result["changed"]) == (0, True)
+    code, result = live.run("up", release="", health_url=web, maintenance_kept=True)
+    assert (code, result["changed"], is_down(live), marker(live)) == (0, True, False, None)
+
+
+def test_maintenance_of_a_killed_release_becomes_the_operators(live, web):
+    live.run("preflight", "down", release="r2", health_url=web, maintenance_secret=SECRET)
+    live.lock("operator")
+    down(live, health_url=web, run="operator", release="", maintenance_kept=True)
+    # What the operator does is no release: the next one still has to know of the killed one.
+    assert json.loads((live.root / ".slipway/run.json").read_text())["release"] == "r2"
+    live.run("preflight", "revert", release="", run="next", takeover=True, health_url=web)
+    assert is_down(live)
+
+
 def test_maintenance_put_up_by_hand_stays_and_is_told(live, web):
     state = live.root / "shared/storage/framework/down"
     state.parent.mkdir(parents=True)

@@ -156,6 +156,42 @@ def test_database_by_its_url(home, module, name):
     assert connection == {"dsn": "pgsql:host=::1;port=6543;dbname=store", "username": "eve", "password": "p@ss"}
 
 
+BEFORE_11 = "'default' => env('DB_CONNECTION', 'mysql'), 'connections' => ['mysql' => ['url' => env('DATABASE_URL')]]"
+SINCE_11 = "'default' => env('DB_CONNECTION', 'sqlite'),\n'connections' => [['url' => env('DB_URL')]]"
+BOTH = "'connections' => ['mysql' => ['url' => env('DATABASE_URL', env('DB_URL'))]]"
+SLIM = "'default' => env('DB_CONNECTION', 'pgsql')"
+
+
+@pytest.mark.parametrize(
+    ("own", "framework", "keys"),
+    [
+        (None, None, (("DB_URL", "DATABASE_URL"), "mysql")),
+        (BEFORE_11, None, (("DATABASE_URL",), "mysql")),
+        (SINCE_11, None, (("DB_URL",), "sqlite")),
+        (None, SINCE_11, (("DB_URL",), "sqlite")),
+        # An application that was upgraded with its configuration, and one that changes a part of the framework's.
+        (BEFORE_11, SINCE_11, (("DATABASE_URL",), "mysql")),
+        (SLIM, SINCE_11, (("DB_URL",), "pgsql")),
+        (BOTH, None, (("DATABASE_URL", "DB_URL"), "mysql")),
+        ("'connections' => ['mysql' => ['host' => env('DB_HOST')]]", None, ((), "mysql")),
+    ],
+)
+def test_what_a_release_calls_its_database(tmp_path, own, framework, keys):
+    for place, text in (("config", own), ("vendor/laravel/framework/config", framework)):
+        if text:
+            (tmp_path / place).mkdir(parents=True)
+            (tmp_path / place / "database.php").write_text(f"<?php return [{text}];")
+    assert _probe.database_keys(str(tmp_path)) == keys
+
+
+def test_database_by_the_url_that_the_release_reads(home, module, tmp_path):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/database.php").write_text(BEFORE_11)
+    env = {"DB_URL": "mysql://ann@other/other", "DATABASE_URL": "mysql://ann@db:3306/shop", "DB_PASSWORD": "x"}
+    assert _probe.database_problem(module, "php", env, {}, str(tmp_path)) is None
+    assert json.loads((home / "connection.json").read_text())["dsn"] == "mysql:host=db;port=3306;dbname=shop"
+
+
 def test_database_file_relative_to_a_release_is_not_looked_for(home, module):
     assert _probe.database_problem(module, "php", {"DB_CONNECTION": "sqlite"}, {}) is None
 

@@ -584,6 +584,7 @@ def opcache(free, keys):
         ("auto", opcache(50, 50), ""),
         ("auto", opcache(19, 50), "OPcache has 0 of 0 MiB left"),
         ("auto", opcache(50, 81), "OPcache has 19 of 100 keys left"),
+        ("auto", b'\r\n\r\n{"opcache_enabled": true, "file_cache": "/tmp", "file_cache_only": true}', ""),
         ("auto", b"\r\n\r\nfalse", ""),
         ("auto", b"\r\n\r\nnonsense", ""),
         ("always", opcache(50, 50), "always"),
@@ -629,6 +630,20 @@ def test_verify_waits_until_the_deadline(live, worker):
     assert "r2 is not well after 1 s: " in live.run("verify", release="r2", workers=1, timeout=1)[1]["msg"]
     threading.Timer(0.5, worker("r1").kill).start()
     assert live.run("verify", release="r2", timeout=20)[0] == 0
+
+
+def test_pages_that_are_not_well_are_not_shown_for_as_long_as_a_job_may_take(live, worker, http_server):
+    old = worker("r1")
+    args = {"release": "r2", "timeout": 30, "health_timeout": 1}
+    started = time.monotonic()
+    assert "r2 is not well after 1 s: " in live.run("verify", health_url=http_server(500), **args)[1]["msg"]
+    assert time.monotonic() - started < 10
+    # Meanwhile a page may be not well for a moment, also late.
+    threading.Timer(2.5, old.kill).start()
+    unwell = iter([500, 500])
+    later = time.monotonic() + 1.5
+    url = http_server(lambda _request: 200 if time.monotonic() < later else next(unwell, 200))
+    assert live.run("verify", health_url=url, **args)[0] == 0
 
 
 def test_worker_that_ends_as_soon_as_it_has_started_is_not_well(live, worker, monkeypatch):

@@ -70,6 +70,23 @@ def test_nothing_but_the_artifact_the_mirror_and_the_parts_is_left(build, home):
     assert len(list((private / "artifacts").iterdir())) == 1
 
 
+@pytest.mark.parametrize("releases", [False, True])
+def test_old_artifacts_go_where_nothing_is_released(build, home, git, releases):
+    artifacts = home / "app/.slipway/artifacts"
+    artifacts.mkdir()
+    old = [f"2025010{day}T000000Z-{git('rev-parse', 'v1.1.0^{commit}')[:8]}" for day in range(1, 6)]
+    for name in old[1:]:
+        (artifacts / f"{name}.tar.gz").touch()
+    (artifacts / "notes.txt").touch()
+    if releases:
+        (home / "app/releases").mkdir()
+    # Also when an old release is continued: its artifact is not the one to go.
+    result = build(release=old[0])[1]
+    assert result["artifact"] == str(artifacts / f"{old[0]}.tar.gz"), result.get("msg")
+    left = sorted(path.name.split(".")[0] for path in artifacts.iterdir())
+    assert left == [*(old if releases else [old[0], *old[3:]]), "notes"]
+
+
 def test_the_record_gets_the_phase(build):
     result = build()[1]
     phase = result["phases"][0]

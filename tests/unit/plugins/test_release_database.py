@@ -122,6 +122,28 @@ def test_snapshot_migrate_and_restore(staged):
     assert evidence(result)["safety"].endswith("-before-restore")
 
 
+@pytest.mark.parametrize("phase", ["snapshot", "restore"])
+def test_database_that_is_not_the_applications(staged, phase):
+    site = staged(database={"driver": "mysql", "host": "db.example.com", "port": "3306", "database": "shop"})
+    code, result = run(site, phase, snapshot_id="20261121T013005Z-before-1a2b3c4d")
+    assert (code, result["failed_phase"]) == (1, phase)
+    assert f"uses another database (mysql db.example.com 3306 shop) than {site.root}/shared/.env" in result["msg"]
+    assert not (site.root / ".slipway/snapshots").exists()
+
+
+def test_snapshot_of_an_application_that_does_not_start(staged):
+    site = staged()
+    taken = evidence(run(site, "snapshot")[1])["id"]
+    (site.path(ID) / "app.json").write_text('{"boot_error": "syntax error"}')
+    code, result = run(site, "snapshot")
+    assert (code, "cannot tell its database" in result["msg"]) == (1, True)
+    # To restore one may be the cure.
+    code, result = run(site, "restore", snapshot_id=taken)
+    # Where the controller's code was imported before, by another test, Ansible takes warnings out of the result.
+    warnings = json.dumps(result.get("warnings")) + " ".join(site.stderr().split())
+    assert (code, "is not known" in warnings) == (0, True), result.get("msg")
+
+
 @pytest.mark.parametrize("phase", ["snapshot", "migrate"])
 def test_check_mode(staged, phase):
     site = staged()

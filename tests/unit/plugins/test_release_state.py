@@ -68,6 +68,75 @@ def test_killed_run_is_continued_and_its_stage_is_recognised(live):
     assert not (live.root / ".slipway/run.json").exists()
 
 
+def test_killed_run_of_another_version_is_not_continued(live):
+    leave_killed(live, "stage", version="main", **live.artifact())
+    state = (live.root / ".slipway/run.json").read_text()
+    code, result = live.run("preflight", release="", takeover=True, resume=True, version="v3", run="other")
+    assert code == 1
+    assert result["msg"] == (
+        "preflight: release_resume goes on with main, which the killed run of ann was about, not with v3; give "
+        "release_version=main, or begin anew without release_resume"
+    )
+    assert (live.root / ".slipway/run.json").read_text() == state
+    assert live.path("r3").exists()
+    for number, version in enumerate(("c" * 40, "main", "")):
+        found = preflight(live, resume=True, version=version, run=f"again-{number}")
+        assert found["unfinished"]["version"] == "main"
+    # A release that an earlier run has built under its own name tells by that.
+    (live.root / ".slipway/run.json").write_text(json.dumps({"run": "killed", "release": "r3", "owner": "ann"}))
+    code, result = live.run("preflight", release="", takeover=True, resume=True, version="v3", run="other")
+    assert "goes on with v2," in result["msg"]
+
+
+def test_current_that_is_no_link_is_told_in_a_sentence(site):
+    (site.root / "current").mkdir()
+    for phases in (["preflight"], ["preflight", "finish"]):
+        code, result = site.run(*phases, release="r1")
+        assert (code, result["failed_phase"], result["current"]) == (1, "preflight", None)
+        assert f"{site.root}/current is not a symbolic link; move it away" in result["msg"]
+    assert site.run("revert", release="")[0] == 0
+
+
+# A release that is live and was never proven
+
+
+def test_unproven_release_is_remembered_until_one_finishes(live):
+    leave_killed(live, "stage", "switch", **live.artifact())
+    found = preflight(live, run="second")
+    assert (found["unproven"], found["unfinished"]["phase"]) == ("r3", "switch")
+    # It fails in its build, before there is a release of its own.
+    assert live.run("revert", release="", previous="r3", run="second")[0] == 0
+    # The next one is killed in its preflight.
+    found = preflight(live, run="third")
+    assert (found["unproven"], found["unfinished"]["run"]) == ("r3", "killed")
+    # And one when it has staged a release.
+    preflight(live, run="fourth")
+    live.add("r4")
+    assert live.run("probe", release="r4", run="fourth")[0] == 0
+    found = preflight(live, run="fifth")
+    assert (found["unproven"], found["unfinished"]["release"]) == ("r3", "r4")
+    live.add("r5")
+    assert live.run("switch", "restart", "verify", "finish", release="r5", run="fifth")[0] == 0
+    found = preflight(live, run="sixth")
+    assert (found["unproven"], found["unfinished"]) == ("", None)
+
+
+def test_unproven_release_is_forgotten_when_it_is_live_no_more(live):
+    leave_killed(live, "stage", "switch", **live.artifact())
+    preflight(live, run="second")
+    live.add("r4")
+    assert live.run("switch", "revert", release="r4", previous="r2", run="second")[0] == 0
+    assert (live.current(), preflight(live, run="third")["unfinished"]) == ("r2", None)
+
+
+def test_unproven_release_that_is_continued_and_fails_again_before_it_is_built(live):
+    leave_killed(live, "stage", "switch", **live.artifact())
+    preflight(live, run="second", resume=True)
+    assert live.run("revert", release="", previous="r2", run="second", resume=True)[0] == 0
+    found = preflight(live, run="third")
+    assert (live.current(), found["unproven"], found["unfinished"]["release"]) == ("r3", "r3", "r3")
+
+
 def test_stage_that_was_interrupted_is_begun_again(live):
     artifact = live.artifact(fail={"event:cache": "killed here"})
     live.run("stage", **artifact)

@@ -190,6 +190,17 @@ def migrations(app, asked):
     print("\nslipway:" + json.dumps(answer))
 
 
+def database(app):
+    """Tell the database of .env, or another one where the configuration of the application makes it so."""
+    place = next(path for path in (Path(".env"), Path("../../shared/.env")) if path.exists())
+    lines = [line.partition("=") for line in place.read_text().splitlines()]
+    env = {name: value.strip("'\"") for name, _equals, value in lines}
+    names = {"driver": "CONNECTION", "database": "DATABASE", "host": "HOST", "port": "PORT", "socket": "SOCKET"}
+    print(
+        "\nslipway:" + json.dumps({key: env.get(f"DB_{name}") for key, name in names.items()} | app.get("database", {}))
+    )
+
+
 def maintenance(app):
     """Play Laravel's maintenance, with a file or (as from Laravel 9) the cache as the place of its state."""
     order = json.loads(os.environ["SLIPWAY_MAINTENANCE"])
@@ -241,6 +252,8 @@ def main(words):
         maintenance(application())
     elif "getMigrationFiles($paths)" in words[1] and "$asked" in words[1]:
         migrations(application(), json.loads(words[3]))
+    elif "getDatabaseName" in words[1]:
+        database(application())
     elif "Console" in words[1]:
         info(application(), words[3:])
     else:

@@ -1,0 +1,107 @@
+"""What the role release works out for a whole fleet, rendered as a run of Ansible does."""
+
+from __future__ import annotations
+
+import pytest
+
+NEW = "r9"
+
+
+def fleet(role, preflights, **given):
+    """The role on the first of these hosts; each has what its preflight found."""
+    hosts = list(preflights)
+    found = {
+        host: {"inventory_hostname": host, "__release_preflight": {"phases": [phase]}}
+        for host, phase in preflights.items()
+    }
+    first = preflights[hosts[0]]
+    return role(
+        "release",
+        hostvars=found,
+        ansible_play_hosts_all=hosts,
+        group_names=[],
+        __release_id=NEW,
+        __release_preflight={"current": first.get("current"), "phases": [first]},
+        **given,
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "before"),
+    [
+        ({"current": "r2", "rollback_target": "r1"}, {"current": "r2"}, "r2"),
+        ({"current": None, "rollback_target": None}, {"current": None}, ""),
+        # A killed run had switched this host, or all of them, and nobody has proven what it made live.
+        ({"current": "r2", "rollback_target": "r1", "unproven": "r2"}, {"current": "r1"}, "r1"),
+        ({"current": "r2", "rollback_target": "r1", "unproven": "r2"}, {"current": "r2", "unproven": "r2"}, "r1"),
+        # Its very first release: with the others to nothing, but never from all that there is to nothing.
+        ({"current": "r2", "rollback_target": None, "unproven": "r2"}, {"current": None}, ""),
+        ({"current": "r2", "rollback_target": None, "unproven": "r2"}, {"current": "r2", "unproven": "r2"}, "r2"),
+        # This run goes on with the killed one.
+        ({"current": NEW, "rollback_target": "r1", "unproven": NEW}, {"current": "r1"}, "r1"),
+        ({"current": NEW, "rollback_target": None, "unproven": NEW}, {"current": NEW, "unproven": NEW}, ""),
+        # A rollback that goes where this run would go back to.
+        ({"current": "r2", "rollback_target": NEW, "unproven": "r2"}, {"current": "r2", "unproven": "r2"}, "r2"),
+    ],
+)
+def test_where_a_failed_release_goes_back_to(role, first, second, before):
+    assert fleet(role, {"web1": first, "web2": second}).value("__release_before") == before
+
+
+def plan(role, *risks, **given):
+    """The role on its one host, once that has told these risks of its migrations."""
+    told = [
+        {"migration": "m1", "table": "users", "statement": "", "needs_consent": False, "destructive": False, **risk}
+        for risk in risks
+    ]
+    plan = {"phase": "plan", "risks": told, "destructive": any(risk["destructive"] for risk in told)}
+    loaded = fleet(role, {"web1": {"current": "r1"}}, release_migrate_host="web1", release_version="v1", **given)
+    loaded.variables["hostvars"]["web1"]["__release_stage"] = {"phases": [plan]}
+    return loaded
+
+
+LOCK = {"kind": "long_lock", "statement": "create index …", "reason": "builds an index", "needs_consent": True}
+UNKNOWN = {"kind": "unknown", "reason": "nobody knows", "needs_consent": True}
+DROP = {"kind": "drop_table", "statement": "drop …", "reason": "lost", "needs_consent": True, "destructive": True}
+UPDATE = {"kind": "update_data", "statement": "update …", "reason": "changes rows"}
+
+
+@pytest.mark.parametrize(
+    ("risks", "lines"),
+    [
+        ([UPDATE], []),
+        ([LOCK, UPDATE], ["m1: create index …: builds an index", "they need -e release_allow_destructive=true"]),
+        ([UNKNOWN], ["m1: nobody knows", "they need -e release_allow_destructive=true"]),
+        ([DROP], ["m1: drop …: lost", "they need -e release_allow_destructive=true, and then run in maintenance mode"]),
+    ],
+)
+def test_what_a_migration_may_do_needs_consent(role, risks, lines):
+    stopped = plan(role, *risks).value("__release_no_change")
+    assert [line in stopped[0] for line in lines] == [True] * len(lines)
+    assert bool(stopped) is bool(lines)
+    consenting = plan(role, *risks, release_allow_destructive=True)
+    assert consenting.value("__release_no_change") == []
+    assert consenting.value("__release_down") is (DROP in risks)
+
+
+def test_what_a_migration_did_to_rows_is_told(role):
+    notes = plan(role, UPDATE, UPDATE, LOCK, ansible_check_mode=True).value("__release_notes")
+    assert [note.partition(": ")[2] for note in notes] == ["m1: users: changes rows"]
+    assert plan(role, LOCK, ansible_check_mode=True).value("__release_notes") == []
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        ({}, 60),
+        ({"release_workers": [{"name": "default"}]}, 90),
+        ({"release_workers": [{"name": "a", "timeout": 300}, {"name": "b"}]}, 330),
+        ({"release_workers": [{"name": "a", "timeout": 0, "stopwaitsecs": 3600}]}, 3630),
+        ({"release_workers": [{"name": "a", "timeout": 10, "stopwaitsecs": 3600}]}, 60),
+        ({"release_horizon": True}, 90),
+        ({"release_horizon": True, "horizon_job_timeout": 900}, 930),
+        ({"release_kind": "node", "release_workers": [{"name": "a", "timeout": 300}]}, 60),
+    ],
+)
+def test_a_release_waits_for_the_longest_job(role, given, seconds):
+    assert role("release", group_names=[], **given).value("release_timeout") == seconds
