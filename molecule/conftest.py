@@ -144,7 +144,8 @@ def records() -> Path:
 
 
 def run_playbook(playbook: str | Path, *arguments: str, inventory: str | Path = "", **extra_env: str) -> Play:
-    inventory = inventory or os.environ["MOLECULE_INVENTORY_FILE"]
+    # The whole directory, as Molecule itself takes it: a scenario's own inventory file is beside that of Molecule.
+    inventory = inventory or Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent
     argv = ["ansible-playbook", str(playbook), "-i", str(inventory), *arguments]
     env = {name: value for name, value in os.environ.items() if name != "ANSIBLE_CONFIG"}
     env |= {

@@ -53,6 +53,8 @@ FAIL = ("ansible.builtin.fail", "fail")
 # Where a command that failed has said why, and how much of that is shown.
 PRINTED = ("stderr", "stdout", "module_stderr", "module_stdout")
 LINES = 20
+# Characters that the hosts of a phase may take.
+WIDTH = 40
 # What would move the cursor, hide text or turn it around.
 CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
@@ -80,6 +82,12 @@ def is_release(task: Task) -> bool:
 
 def name_of(task: Task) -> str:
     return str(task.get_name(include_role_fqcn=False)).rpartition(" : ")[2].strip()
+
+
+def shown(hosts: list[str]) -> str:
+    """Return the names of hosts, or how many there are when that would be too long."""
+    names = " ".join(hosts)
+    return names if len(names) <= WIDTH or len(hosts) < 2 else f"{len(hosts)} hosts"
 
 
 class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no types
@@ -111,7 +119,7 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
 
     def _line(self, what: str, hosts: list[str], seconds: float, text: str, colour: str | None = None) -> None:
         hosts = sorted(hosts, key=self._number)
-        where = " ".join(hosts) if len(hosts) <= 4 else f"{len(hosts)} hosts"
+        where = shown(hosts)
         line = f"  {what:<9}  {where:<{self._width}}  {seconds:6.1f} s"
         self._display.display(f"{line}  {text}" if text else line, color=colour)
 
@@ -161,7 +169,7 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
         lines += [] if printed in lines else printed.splitlines()[-LINES:]
         text = "\n    ".join(CONTROLS.sub("\ufffd", line) for line in lines)
         self._display.display(
-            f"  {what:<9}  {self.host_label(result)}  {label}{text}{note}",
+            f"  {what:<9}  {result.host.get_name()}  {label}{text}{note}",
             color=C.COLOR_ERROR,
             stderr=self.get_option("display_failed_stderr"),
         )
@@ -184,7 +192,7 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
         super().v2_playbook_on_play_start(play)
         hosts = [host.name for host in play.get_variable_manager()._inventory.get_hosts(play.hosts)]
         self._order = {host: number for number, host in enumerate(hosts)}
-        self._width = max(map(len, [*hosts, " ".join(hosts) if len(hosts) <= 4 else "999 hosts"]), default=0)
+        self._width = max(map(len, [*hosts, shown(hosts)]), default=0)
 
     def _task_start(self, task: Task, prefix: str | None = None) -> None:
         self._flush()
@@ -206,7 +214,7 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
         if result.task.action in C._ACTION_DEBUG:
             self._debug(result)
             return
-        content, host = result.result, self.host_label(result)
+        content, host = result.result, result.host.get_name()
         if content.get("warnings") or content.get("deprecations"):
             self._clear()
         self._handle_warnings_and_exception(result)
