@@ -51,7 +51,7 @@ def test_rollback_of_a_split_fleet_on_each_of_its_hosts(release, hosts, bad, bef
 
 
 def test_what_a_killed_run_left_on_some_hosts_is_nothing_to_go_back_to(release):
-    killed = {"app1": preflight("X", ["Z", "A", "X"], rollback_target="A", unfinished={"release": "X"})}
+    killed = {"app1": preflight("X", ["Z", "A", "X"], rollback_target="A", unproven="X")}
     assert release(registered=SPLIT | killed).value("__release_before") == "A"
 
 

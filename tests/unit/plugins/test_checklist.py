@@ -198,7 +198,8 @@ def test_digest_is_of_what_is_asked_for_and_not_of_how_it_is_written(write):
 
 
 NAMES = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=8)
-TEXTS = st.text(min_size=1, max_size=20).filter(lambda text: text.strip() and text.isprintable())
+PRINTABLE = st.characters(exclude_categories=["C", "Z"], include_characters=" ")
+TEXTS = st.text(PRINTABLE, min_size=1, max_size=20).filter(lambda text: text.strip())
 DURATIONS = st.builds(lambda number, unit: f"{number}{unit}", st.integers(0, 9999), st.sampled_from("smhd"))
 ITEMS = st.fixed_dictionaries(
     {"text": TEXTS},
@@ -238,7 +239,7 @@ def test_every_sound_list_is_read_and_keeps_its_items(write, found):
 
 
 @ALIKE
-@given(found=STAGED, key=NAMES.filter(lambda key: key not in ("id", "text", "who", "at", "hosts", "check")))
+@given(found=STAGED, key=NAMES)
 def test_what_is_not_known_is_never_passed_over(write, found, key):
     source = staged(found)
     name, (stage, *_rest) = next(iter(found.items()))
