@@ -88,7 +88,8 @@ class Play:
 
     @property
     def errors(self) -> list[str]:
-        return re.findall(r"^\[ERROR\]: .*", self.output, re.MULTILINE)
+        """What Ansible calls an error, and what a release shows as failed, with the lines that go on with it."""
+        return re.findall(r"^(?:\[ERROR\]: |  (?:FAILED|AWAY) ).*(?:\n    .*)*", self.output, re.MULTILINE)
 
 
 @dataclasses.dataclass
