@@ -67,8 +67,9 @@ def everything(root):
         made += [("procedure", "add_parent"), ("function", "doubled")]
         for kind, name in made:
             text = root(f"show create {kind} {name}")
-            # Who restores owns what is restored, and when a trigger was made is part of how it is shown.
-            text = re.sub(r"DEFINER=\S+|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+$", "", text)
+            # Who restores owns what is restored; when a trigger was made is part of how it is shown, and so is whether
+            # the character set of a column was told besides its collation.
+            text = re.sub(r"CHARACTER SET utf8mb4 |DEFINER=\S+|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+$", "", text)
             shown[f"{kind} {name}"] = text
         shown["names"] = root("show full tables")
         return shown
