@@ -28,7 +28,6 @@ extends_documentation_fragment:
 """
 
 import os
-import re
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -37,6 +36,8 @@ from ansible import constants as C
 from ansible.playbook.task_include import TaskInclude
 from ansible.plugins.callback.default import CallbackModule as Default
 from ansible_collections.slipway.laravel.plugins.plugin_utils import record
+from ansible_collections.slipway.laravel.plugins.plugin_utils.controls import visible
+from ansible_collections.slipway.laravel.plugins.plugin_utils.failures import failure_text
 from ansible_collections.slipway.laravel.plugins.plugin_utils.report import summary_of
 
 if TYPE_CHECKING:
@@ -50,14 +51,8 @@ ROLE = "slipway.laravel.release"
 MODULES = ("slipway.laravel.release", "slipway.laravel.release_build")
 
 FAIL = ("ansible.builtin.fail", "fail")
-# Where a command that failed has said why, and how much of that is shown.
-PRINTED = ("stderr", "stdout", "module_stderr", "module_stdout")
-LINES = 20
 # Characters that the hosts of a phase may take.
 WIDTH = 40
-# What would move the cursor, hide text or turn it around.
-CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-
 # Prepare or tell nothing that a phase does not: the lock and looks are part of preflight, sign-offs tell of themselves.
 SILENT = {
     "assert",
@@ -158,16 +153,12 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
     def _failure(self, result: CallbackTaskResult, what: str, note: str = "") -> None:
         self._clear()
         self._handle_warnings(result.result)
-        content = (record.current() or record.RecordFile).masker.data(result.result)
         task = result.task
         label = "" if task.action in FAIL else f"{name_of(task)}: "
-        if content.get("ansible_loop_var"):
-            label += f"({self._get_item_label(content)}) "
-        lines = str(content.get("msg") or content.get("censored") or "no message").strip().splitlines()
-        # Of a command the message says no more than that it failed.
-        printed = next((text for name in PRINTED if (text := str(content.get(name) or "").strip())), "")
-        lines += [] if printed in lines else printed.splitlines()[-LINES:]
-        text = "\n    ".join(CONTROLS.sub("\ufffd", line) for line in lines)
+        if result.result.get("ansible_loop_var"):
+            label += f"({self._get_item_label(result.result)}) "
+        text = failure_text(result.result, (record.current() or record.RecordFile).masker.text)
+        text = "\n    ".join(visible(text).split("\n"))
         self._display.display(
             f"  {what:<9}  {result.host.get_name()}  {label}{text}{note}",
             color=C.COLOR_ERROR,

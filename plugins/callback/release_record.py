@@ -118,6 +118,7 @@ from ansible.plugins.callback import CallbackBase
 from ansible.release import __version__ as ansible_version
 from ansible_collections.slipway.laravel.plugins.plugin_utils import record
 from ansible_collections.slipway.laravel.plugins.plugin_utils.chain import ChainError
+from ansible_collections.slipway.laravel.plugins.plugin_utils.failures import failure_text
 from ansible_collections.slipway.laravel.plugins.plugin_utils.ledger import Ledger, release_of, summary, unfinished
 from ansible_collections.slipway.laravel.plugins.plugin_utils.masking import Masker, secrets_of
 from ansible_collections.slipway.laravel.plugins.plugin_utils.record import RecordFile, inventory_name
@@ -152,9 +153,6 @@ FAILURES = (OSError, ChainError, SigningError, GitError)
 BROUGHT = ("build", "stage")
 
 FAIL = "ansible.builtin.fail"
-# Where a command that failed has said why, and how many lines of that are kept.
-PRINTED = ("stderr", "stdout", "module_stderr", "module_stdout")
-LINES = 20
 
 # Actions of ansible-core that run nothing on a host. All others run a module there.
 ON_CONTROLLER = {
@@ -537,13 +535,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         self._append("failure", {"host": result.host.get_name(), "task": result.task.get_name(), "message": message})
 
     def _message(self, content: dict[str, Any]) -> str:
-        """Return what failed, and of a command the last lines that it printed, which say why."""
-        # Before anything is cut: of a part nobody can tell that it is secret.
-        masked = (self._record or RecordFile).masker.text
-        message = masked(str(content.get("msg") or content.get("censored") or "no message"))
-        printed = next((text for name in PRINTED if (text := masked(str(content.get(name) or "").strip()))), "")
-        # Some modules have it in their message already.
-        return "\n".join([message, *(line for line in printed.splitlines()[-LINES:] if line.strip() not in message)])
+        return failure_text(content, (self._record or RecordFile).masker.text)
 
     def _note(self, result: CallbackTaskResult) -> None:
         if self._record is None or action_of(result.task) not in RELEASE_ACTIONS:
