@@ -31,7 +31,7 @@ FRAMEWORKS_IN_ALL = ["sid"]
 # Two cores do not manage every scenario on every distribution in the time that a run may take. A run of all has each
 # role alone on Debian 13 and the site, with the defaults of all roles, on Debian 12; the demo is the site on 13. What
 # has several hosts or takes longest (seven hosts, an attacker, npm, MySQL from sid), and what the site has whole
-# (workers, scheduler), runs when it is named, and so does a scenario on all of its hosts.
+# (programs, workers, scheduler), runs when it is named, and so does a scenario on all of its hosts.
 USUAL = ["debian13"]
 IN_ALL: dict[str, list[str]] = {
     "default": ["debian12"],
@@ -42,6 +42,7 @@ IN_ALL: dict[str, list[str]] = {
     "release_node": [],
     "queue_worker": [],
     "scheduler": [],
+    "supervisor": [],
 }
 # These begin first, so that the short ones fill the gaps and nobody waits for one at the end.
 LONGEST = ["molecule-default", "records", "releases", "unit", "demo"]
