@@ -28,8 +28,8 @@ DISTROS = ["debian12", "debian13"]
 # The framework is packaged as Laravel 8, 10 and 13; in a run of all, hosts run the first two.
 FRAMEWORKS = ["debian12", "debian13", "sid"]
 FRAMEWORKS_IN_ALL = ["sid"]
-# Two cores do not manage every scenario on every distribution in the time that a run may take. A run of all has each
-# role alone on Debian 13 and the site, with the defaults of all roles, on Debian 12; the demo is the site on 13. What
+# Two cores do not manage every scenario on every distribution in the time that a run may take. A run of all has
+# roles alone on Debian 13 and the site, with the defaults of all roles, on Debian 12; the demo is the site on 13. What
 # has several hosts or takes longest (seven hosts, an attacker, npm, MySQL from sid), and what the site has whole
 # (programs, workers, scheduler), runs when it is named, and so does a scenario on all of its hosts.
 USUAL = ["debian13"]

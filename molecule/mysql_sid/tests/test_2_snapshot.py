@@ -59,7 +59,7 @@ def everything(root):
     """The whole database as text: what is in it, and how it is made."""
 
     def look():
-        shown = {f"rows of {table}": root(f"select * from {table} order by id") for table in TABLES}  # noqa: S608
+        shown = {f"rows of {table}": root(f"select * from {table} order by id") for table in TABLES}  # noqa: S608  names of ours
         shown["hidden"] = root("select kept, hex(bytes), hex(words), st_astext(place) from kinds order by id")
         shown["sums"] = root(f"checksum table {', '.join(TABLES)} extended")
         made = [("table", name) for name in TABLES]
