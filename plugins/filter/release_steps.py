@@ -75,9 +75,19 @@ Step = dict[str, Any]
 MODULE_PHASES = {"maintenance": "down"}
 OWN_FILE = ("preflight", "build", "stage", "snapshot", "migrate", "restore", "finish")
 
+# These share a run as a whole or not at all: what build needs to know of preflight it gets there.
+BEFORE = ["preflight", "build", "stage"]
+
 # Pairs that need not wait for other hosts. On a single host there is nobody to wait for.
 SHARED = {("snapshot", "migrate"), ("restart", "verify"), ("verify", "up")}
-ALONE = {("probe", "switch"), ("switch", "restart"), ("verify", "finish"), ("up", "finish")}
+ALONE = {
+    ("preflight", "build"),
+    ("build", "stage"),
+    ("probe", "switch"),
+    ("switch", "restart"),
+    ("verify", "finish"),
+    ("up", "finish"),
+}
 
 
 def is_controller(chosen: Sequence[str], hosts: Sequence[str]) -> bool:
@@ -165,9 +175,11 @@ def module_run(phases: Sequence[str], run: Step, hosts: Sequence[str]) -> list[S
     """A run of the module as a step, none without a phase."""
     if not phases:
         return []
+    if "build" in phases and phases[1:] and list(phases) != BEFORE:
+        return [step for name in phases for step in module_run([name], run, hosts)]
     # In a run with others it has no file of its own.
     owners = [name for name in reversed(phases) if name in OWN_FILE and (name != "finish" or len(phases) == 1)]
-    file = next(iter(owners), "phase")
+    file = "preflight_to_stage" if list(phases) == BEFORE else next(iter(owners), "phase")
     on_controller = is_controller(run["hosts"], hosts)
     return [
         {

@@ -3,11 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Building the artifact of a release: one commit, its packages and its front end in one compressed tar.
 
-Private to this collection; the module ``release_build`` is its face.
+Private to this collection; its faces are the module ``release_build`` and the phase ``build`` of module ``release``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import glob
 import json
@@ -16,6 +17,7 @@ import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.slipway.laravel.plugins.module_utils import _artifact, _git, _parts
 from ansible_collections.slipway.laravel.plugins.module_utils._artisan import take_environment
 from ansible_collections.slipway.laravel.plugins.module_utils._frontend import FrontEnd
@@ -26,6 +28,48 @@ if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
 _COMPOSER_FLAGS = ["--no-interaction", "--no-ansi"]
+
+# The options of a build: those of the module release_build, and of the phase build of the module release.
+SPEC: dict[str, Any] = {
+    "root": {"type": "path", "required": True},
+    "repository": {"type": "str"},
+    "version": {"type": "str"},
+    "path": {"type": "str", "default": ""},
+    "submodules": {"type": "bool", "default": False},
+    "ssh_key": {"type": "path", "no_log": False},
+    "known_hosts": {"type": "path"},
+    "artifact": {"type": "path"},
+    "artifact_url": {"type": "str", "no_log": True},
+    "sha256": {"type": "str"},
+    "release": {"type": "str", "default": ""},
+    "live_commit": {"type": "str", "default": ""},
+    "force": {"type": "bool", "default": False},
+    "run": {"type": "str", "default": ""},
+    "kind": {"type": "str", "choices": ["laravel", "node"], "default": "laravel"},
+    "composer": {"type": "str", "default": "composer"},
+    "composer_auth": {"type": "dict", "default": {}, "no_log": True},
+    "package_manager": {"type": "str", "choices": ["auto", "npm", "yarn", "pnpm"], "default": "auto"},
+    "npm": {"type": "str", "default": "npm"},
+    "npm_script": {"type": "str", "default": "build"},
+    "node_prune": {"type": "bool", "default": True},
+    "precompress": {"type": "bool", "default": True},
+    "reuse": {"type": "bool", "default": True},
+    "environment": {"type": "dict", "default": {}, "no_log": True},
+    # For the action plugin of the module release_build.
+    "handover": {"type": "bool", "default": False},
+}
+RULES: dict[str, Any] = {
+    "required_one_of": [["repository", "artifact", "artifact_url"]],
+    "mutually_exclusive": [["repository", "artifact", "artifact_url"]],
+    "required_by": {"repository": ["version"], "artifact_url": ["sha256"]},
+}
+EMPTY = "repository is empty; give the address of the git repository"
+
+# What the record of a release keeps of a build.
+_RECORDED = ("commit", "sha256", "size", "commits", "steps", "reused", "parts")
+
+# What a later run needs to go on with this one.
+_NOTED = ("release", "commit", "artifact", "sha256")
 
 
 def take_composer_auth(module: AnsibleModule) -> tuple[str, list[str]]:
@@ -56,10 +100,32 @@ def take_composer_auth(module: AnsibleModule) -> tuple[str, list[str]]:
 _ARTIFACTS_KEPT = 3
 
 
+class Scoped:
+    """The module that runs, with the options of a build in place of its own.
+
+    :param given: what a parameter ``build`` holds, which is ``no_log`` as a whole
+    :raises ValueError: these are not the options of a build
+    """
+
+    def __init__(self, module: AnsibleModule, given: dict[str, Any]) -> None:
+        self._module = module
+        # Of these only what is secret is to be blotted out of results.
+        module.no_log_values -= {str(given[name]) for name in given if not SPEC.get(name, {}).get("no_log")}
+        checked = ArgumentSpecValidator(SPEC, **RULES).validate(given)
+        self.params: dict[str, Any] = checked.validated_parameters
+        if checked.error_messages:
+            raise ValueError("; ".join(checked.error_messages))
+        if self.params["repository"] == "":
+            raise ValueError(EMPTY)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+
 class Build:
     """One build."""
 
-    def __init__(self, module: AnsibleModule) -> None:
+    def __init__(self, module: AnsibleModule | Scoped) -> None:
         self.module = module
         self.params = module.params
         self.layout = Layout(self.params["root"])
@@ -120,6 +186,62 @@ class Build:
         """Leave nothing in the build area."""
         if os.path.isdir(self.area):
             shutil.rmtree(self.area)
+
+    def carry_out(self) -> dict[str, Any]:
+        """Resolve the version, and build it unless it is live already; in check mode say what would be built.
+
+        :raises ArtifactError: what was given cannot be used
+        :raises BuildError: the build failed
+        """
+        # What is packed is to be read by the web server.
+        before = os.umask(0o022)
+        try:
+            with contextlib.nullcontext() if self.module.check_mode else self:
+                return self._resolve_and_make()
+        finally:
+            os.umask(before)
+
+    def _resolve_and_make(self) -> dict[str, Any]:
+        params = self.params
+        given: dict[str, Any] = {}
+        if params["repository"] is None:
+            given = self.describe(self.obtain())
+            commit = given["manifest"]["commit"]
+        elif self.module.check_mode:
+            commit = self.repository.resolve_remote(params["version"])
+        else:
+            self.repository.fetch()
+            commit = self.repository.resolve(params["version"])
+        release = params["release"] or time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self.started)) + "-" + commit[:8]
+        if not release.endswith(f"-{commit[:8]}"):
+            raise self.runner.error(
+                f"release {release} is not of commit {commit[:8]}; begin a new release, without its id"
+            )
+        up_to_date = commit == params["live_commit"] and not params["force"]
+        version = params["version"] or str(given["manifest"].get("version", ""))
+        result: dict[str, Any] = {"release": release, "commit": commit, "version": version, "up_to_date": up_to_date}
+        if up_to_date or self.module.check_mode:
+            return result
+        packed = self.artifact_path(release)
+        if given:
+            if self.artifact_url:
+                given["artifact"] = self.keep(given["artifact"], release)
+        elif params["release"] and os.path.isfile(packed):
+            # By the run that is continued: what is there was moved there when it was whole.
+            given = self.describe(packed)
+        result.update(given or self.make(release, commit))
+        self.prune_artifacts(release)
+        commits = self.repository.commits(params["live_commit"], commit) if params["repository"] else []
+        return {**result, "commits": commits, "steps": self.runner.steps}
+
+    def evidence(self, result: dict[str, Any]) -> dict[str, Any]:
+        """Return what the record of a release keeps of the result of a build."""
+        return {"changed": not result["up_to_date"], **{key: result[key] for key in _RECORDED if key in result}}
+
+    def note(self, run: str, result: dict[str, Any]) -> None:
+        """Leave what a later run needs to go on with this one."""
+        if not result["up_to_date"]:
+            self.layout.note_run(run, phase="build", **{name: result[name] for name in _NOTED})
 
     def artifact_path(self, release: str) -> str:
         return os.path.join(self.layout.private_dir, "artifacts", f"{release}.tar.gz")

@@ -19,6 +19,7 @@ import time
 import urllib.parse
 from typing import TYPE_CHECKING, Any
 
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.slipway.laravel.plugins.module_utils import (
     _artifact,
     _endpoint,
@@ -39,6 +40,7 @@ from ansible_collections.slipway.laravel.plugins.module_utils._layout import (
 from ansible_collections.slipway.laravel.plugins.module_utils._phase import PhaseError
 from ansible_collections.slipway.laravel.plugins.module_utils._phases_database import DatabasePhases
 from ansible_collections.slipway.laravel.plugins.module_utils._phases_maintenance import MaintenancePhases
+from ansible_collections.slipway.laravel.plugins.module_utils._runner import BuildError
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -82,6 +84,11 @@ class Phases(DatabasePhases, MaintenancePhases):
         self.smoke = self._take_smoke()
         self.answers: list[dict[str, Any]] = []
         self.artifact_url = _artifact.take_address(module) if self.params["artifact_url"] else ""
+        # What preflight found; of the phase build its options, and its result.
+        self.found: dict[str, Any] = {}
+        self.to_build: dict[str, Any] = self.params["build"]
+        self.params["build"] = {}
+        self.built: dict[str, Any] = {}
 
     def run(self, phase: str) -> dict[str, Any]:
         """Run one phase and return its evidence.
@@ -100,8 +107,8 @@ class Phases(DatabasePhases, MaintenancePhases):
                 evidence: dict[str, Any] = method()
             if phase not in _LAST:
                 self.guard(f"stopped after {phase}")
-        except (LayoutError, ArtisanError, SnapshotError, _artifact.ArtifactError) as exc:
-            raise PhaseError(str(exc)) from exc
+        except (LayoutError, ArtisanError, SnapshotError, _artifact.ArtifactError, BuildError) as exc:
+            raise PhaseError(str(exc).removeprefix(f"{phase}: ")) from exc
         except MigrationError as exc:
             raise PhaseError(str(exc), exc.evidence) from exc
         except OSError as exc:
@@ -163,7 +170,7 @@ class Phases(DatabasePhases, MaintenancePhases):
             layout.note_run(params["run"], since=utc_now(), phase="preflight", **about)
         current = layout.current()
         manifest = layout.manifest(current) if current else {}
-        return {
+        self.found = {
             "changed": bool(removed),
             "current": current,
             "live_commit": manifest.get("commit", ""),
@@ -186,6 +193,7 @@ class Phases(DatabasePhases, MaintenancePhases):
             "clock": clock,
             "clock_skew": None if reference is None else round(clock - reference, 3),
         }
+        return self.found
 
     def _left(self) -> list[dict[str, Any]]:
         """Return what earlier runs left unfinished: the one that was killed last, and what it had found itself."""
@@ -252,6 +260,31 @@ class Phases(DatabasePhases, MaintenancePhases):
             return os.stat(shared).st_mtime > os.stat(cached).st_mtime
         except FileNotFoundError:
             return False
+
+    # build
+
+    def build(self) -> dict[str, Any]:
+        """Build what preflight found to be needed, and go on with it in the phases that follow in this run."""
+        from ansible_collections.slipway.laravel.plugins.module_utils._build import Build, Scoped  # noqa: PLC0415
+
+        params, found = self.params, self.found
+        given = {**self.to_build, "live_commit": found["live_commit"]}
+        given["force"] = boolean(given.get("force", False)) or found["stale"] or bool(found["unfinished"])
+        if params["resume"] and found["unfinished"]:
+            given["release"] = found["unfinished"]["release"]
+            given["version"] = found["unfinished"]["commit"] or given.get("version")
+        try:
+            build = Build(Scoped(self.module, given))
+        except ValueError as exc:
+            raise PhaseError(str(exc)) from exc
+        self.built = build.carry_out()
+        self.release = params["release"] = self.built["release"]
+        self.path = self.layout.release_path(self.release)
+        params.update({name: self.built[name] for name in ("artifact", "sha256", "requires") if name in self.built})
+        self.guard("stopped after build", release=self.release)
+        if not self.module.check_mode:
+            build.note(params["run"], self.built)
+        return build.evidence(self.built)
 
     # stage
 

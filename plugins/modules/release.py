@@ -13,15 +13,14 @@ description:
   - Carries out one or several phases of a release, in the order given, on one host. Phases without a fleet-wide barrier
     between them share one run of the module.
   - The layout below O(root) is that of Capistrano and Deployer, C(current), C(releases/) and C(shared/), so that a
-    server
-    released by those can be taken over.
-  - C(preflight) names everything that would stop the release, then takes the lock. C(stage) unpacks the artifact, links
-    what is shared, builds the caches in the final path and lets the new release answer a health request while the old
-    one
-    is live. C(probe) repeats that request, for a release that is only well after its migrations. C(switch) makes it
-    live by one atomic rename. C(restart) ends workers of other releases gracefully and reloads
-    PHP-FPM where needed. C(verify) shows that the web server, PHP-FPM and each worker run the release. C(revert) goes
-    back. C(finish) removes old releases and gives the lock back.
+    server released by those can be taken over.
+  - C(preflight) names everything that would stop the release, then takes the lock. C(build) makes the artifact, where
+    the host is alone and so need not wait for others, and what follows goes on with it; nothing follows when that
+    version is live already. C(stage) unpacks the artifact, links what is shared, builds the caches in the final path
+    and lets the new release answer a health request while the old one is live. C(probe) repeats that request, for a
+    release that is only well after its migrations. C(switch) makes it live by one atomic rename. C(restart) ends
+    workers of other releases gracefully and reloads PHP-FPM where needed. C(verify) shows that the web server, PHP-FPM
+    and each worker run the release. C(revert) goes back. C(finish) removes old releases and gives the lock back.
   - On the one host that migrates, C(plan) tells the pending migrations, their SQL and what it risks, and changes
     nothing; whether a release may go on with it is for the caller to judge. C(snapshot) dumps the database, C(migrate)
     applies what is pending, C(restore) makes the database what a snapshot holds, after a snapshot of what it is now.
@@ -50,6 +49,7 @@ options:
     elements: str
     choices:
       - preflight
+      - build
       - stage
       - plan
       - down
@@ -214,6 +214,12 @@ options:
       - Take the lock from whoever holds it.
     type: bool
     default: false
+  build:
+    description:
+      - What C(build) makes, as the options of M(slipway.laravel.release_build).
+      - Its C(live_commit), C(release) and C(force) follow from what C(preflight) found, and its C(run) is O(run).
+    type: dict
+    default: {}
   artifact_from:
     description:
       - Path of the artifact on the controller, for C(stage) on a host that has no O(artifact). It is taken along in the
@@ -552,8 +558,12 @@ phases:
   returned: always
   type: list
   elements: dict
+build:
+  description: What M(slipway.laravel.release_build) returns, but for its C(phases).
+  returned: when C(build) was carried out
+  type: dict
 release:
-  description: O(release).
+  description: O(release), or the one that C(build) made.
   returned: always
   type: str
 current:
@@ -577,8 +587,8 @@ from ansible_collections.slipway.laravel.plugins.module_utils._phase import Phas
 from ansible_collections.slipway.laravel.plugins.module_utils._phases import Phases
 
 PHASES = [
-    *("preflight", "stage", "plan", "down", "snapshot", "migrate", "restore", "probe", "switch", "restart", "verify"),
-    *("up", "revert", "finish"),
+    *("preflight", "build", "stage", "plan", "down", "snapshot", "migrate", "restore", "probe", "switch", "restart"),
+    *("verify", "up", "revert", "finish"),
 ]
 # What preflight looks at, for the option that leaves something out.
 CHECKS = (
@@ -643,6 +653,8 @@ def argument_spec() -> dict[str, dict[str, Any]]:
         "environment": {"type": "dict", "default": {}, "no_log": True},
         # The action plugin of the same name has made an artifact of it.
         "artifact_from": {"type": "str"},
+        # As a whole, since its options are those of another module; what is no secret in it is shown all the same.
+        "build": {"type": "dict", "default": {}, "no_log": True},
         "verify_workers": {"type": "bool", "default": True},
         "restart_all": {"type": "bool", "default": False},
         "stay_shut": {"type": "bool", "default": False},
@@ -704,13 +716,23 @@ def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     phases: list[str] = module.params["phases"]
     nameless = {"preflight", "down", "up", "revert"}
-    if not module.params["release"] and not nameless.issuperset(phases):
+    if "build" in phases:
+        if phases[:2] != ["preflight", "build"] or module.params["release"]:
+            module.fail_json(
+                msg="build follows preflight, with which a run begins, and finds the release itself; elsewhere there "
+                "is slipway.laravel.release_build"
+            )
+    elif not module.params["release"] and not nameless.issuperset(phases):
         module.fail_json(msg=f"release is needed for the phases {', '.join(p for p in phases if p not in nameless)}")
     if module.params["release"] in (".", "..") or "/" in module.params["release"]:
         module.fail_json(msg=f"release {module.params['release']!r} is not the name of a directory in releases/")
     work = Phases(module)
-    live_before = work.layout.current()
     done: list[dict[str, Any]] = []
+
+    def result() -> dict[str, Any]:
+        return {"release": work.release, "phases": done, **({"build": work.built} if work.built else {})}
+
+    live_before = work.layout.current()
     for phase in phases:
         started = time.monotonic()
         try:
@@ -727,21 +749,24 @@ def main() -> None:
             module.fail_json(
                 msg=masker.text(f"{phase}: {exc}"),
                 failed_phase=phase,
-                release=module.params["release"],
-                phases=done,
                 current=work.layout.current(),
                 changed=any(entry["changed"] for entry in done),
+                **result(),
+                # What a command of the build printed.
+                **masker.data(getattr(exc.__cause__, "details", {})),
             )
         done.append({"phase": phase, "seconds": round(time.monotonic() - started, 3), **evidence})
+        if work.built.get("up_to_date"):
+            break
     live = work.layout.current()
     live_after = live
     if module.check_mode:
-        planned = {"switch": module.params["release"], "revert": module.params["previous"] or None}
+        planned = {"switch": work.release, "revert": module.params["previous"] or None}
         changing = [entry["phase"] for entry in done if entry["changed"] and entry["phase"] in planned]
         live_after = planned[changing[-1]] if changing else live
     diff = {"before": f"current -> {live_before}\n", "after": f"current -> {live_after}\n"}
     changed = any(entry["changed"] for entry in done)
-    module.exit_json(changed=changed, release=module.params["release"], phases=done, current=live, diff=diff)
+    module.exit_json(changed=changed, current=live, diff=diff, **result())
 
 
 if __name__ == "__main__":

@@ -296,126 +296,42 @@ phases:
   elements: dict
 """
 
-import os
-import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slipway.laravel.plugins.module_utils._artifact import ArtifactError
-from ansible_collections.slipway.laravel.plugins.module_utils._build import Build
+from ansible_collections.slipway.laravel.plugins.module_utils._build import EMPTY, RULES, SPEC, Build
 from ansible_collections.slipway.laravel.plugins.module_utils._layout import Heartbeat
 from ansible_collections.slipway.laravel.plugins.module_utils._runner import BuildError
 
-# What the record of a release keeps of a build.
-RECORDED = ("commit", "sha256", "size", "commits", "steps", "reused", "parts")
-
-# What a later run needs to go on with this one.
-NOTED = ("release", "commit", "artifact", "sha256")
-
 
 def carry_out(module: AnsibleModule, build: Build) -> dict[str, Any]:
-    """Resolve the version, and build it unless it is live already."""
+    """Build, and where this is a part of a run, only while that holds the lock."""
     run, layout = module.params["run"], build.layout
     if not run or module.check_mode or not layout.holds_lock(run, phase="build"):
-        return resolve_and_make(module, build)
+        return build.carry_out()
     with Heartbeat(layout, run):
-        result = resolve_and_make(module, build)
+        result = build.carry_out()
     if not layout.holds_lock(run, release=result["release"]):
         raise build.runner.error(
             f"build: {layout.lock_path} is not held by run {run} any more; stopped after the build"
         )
-    if not result["up_to_date"]:
-        layout.note_run(run, phase="build", **{name: result[name] for name in NOTED})
+    build.note(run, result)
     return result
 
 
-def resolve_and_make(module: AnsibleModule, build: Build) -> dict[str, Any]:
-    """Find the commit, and build it or describe what is given, unless it is live already."""
-    params = module.params
-    given: dict[str, Any] = {}
-    if params["repository"] is None:
-        given = build.describe(build.obtain())
-        commit = given["manifest"]["commit"]
-    elif module.check_mode:
-        commit = build.repository.resolve_remote(params["version"])
-    else:
-        build.repository.fetch()
-        commit = build.repository.resolve(params["version"])
-    release = params["release"] or time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(build.started)) + "-" + commit[:8]
-    if not release.endswith(f"-{commit[:8]}"):
-        raise build.runner.error(
-            f"release {release} is not of commit {commit[:8]}; begin a new release, without its id"
-        )
-    up_to_date = commit == params["live_commit"] and not params["force"]
-    version = params["version"] or str(given["manifest"].get("version", ""))
-    result: dict[str, Any] = {"release": release, "commit": commit, "version": version, "up_to_date": up_to_date}
-    if up_to_date or module.check_mode:
-        return result
-    packed = build.artifact_path(release)
-    if given:
-        if build.artifact_url:
-            given["artifact"] = build.keep(given["artifact"], release)
-    elif params["release"] and os.path.isfile(packed):
-        # By the run that is continued: what is there was moved there when it was whole.
-        given = build.describe(packed)
-    result.update(given or build.make(release, commit))
-    build.prune_artifacts(release)
-    commits = build.repository.commits(params["live_commit"], commit) if params["repository"] else []
-    return {**result, "commits": commits, "steps": build.runner.steps}
-
-
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "root": {"type": "path", "required": True},
-            "repository": {"type": "str"},
-            "version": {"type": "str"},
-            "path": {"type": "str", "default": ""},
-            "submodules": {"type": "bool", "default": False},
-            "ssh_key": {"type": "path", "no_log": False},
-            "known_hosts": {"type": "path"},
-            "artifact": {"type": "path"},
-            "artifact_url": {"type": "str", "no_log": True},
-            "sha256": {"type": "str"},
-            "release": {"type": "str", "default": ""},
-            "live_commit": {"type": "str", "default": ""},
-            "force": {"type": "bool", "default": False},
-            "run": {"type": "str", "default": ""},
-            "kind": {"type": "str", "choices": ["laravel", "node"], "default": "laravel"},
-            "composer": {"type": "str", "default": "composer"},
-            "composer_auth": {"type": "dict", "default": {}, "no_log": True},
-            "package_manager": {"type": "str", "choices": ["auto", "npm", "yarn", "pnpm"], "default": "auto"},
-            "npm": {"type": "str", "default": "npm"},
-            "npm_script": {"type": "str", "default": "build"},
-            "node_prune": {"type": "bool", "default": True},
-            "precompress": {"type": "bool", "default": True},
-            "reuse": {"type": "bool", "default": True},
-            "environment": {"type": "dict", "default": {}, "no_log": True},
-            # For the action plugin of the same name.
-            "handover": {"type": "bool", "default": False},
-        },
-        required_one_of=[["repository", "artifact", "artifact_url"]],
-        mutually_exclusive=[["repository", "artifact", "artifact_url"]],
-        required_by={"repository": ["version"], "artifact_url": ["sha256"]},
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True, **RULES)
     if module.params["repository"] == "":
-        module.fail_json(msg="repository is empty; give the address of the git repository")
-    os.umask(0o022)
+        module.fail_json(msg=EMPTY)
     build = Build(module)
     try:
-        if module.check_mode:
-            result = carry_out(module, build)
-        else:
-            with build:
-                result = carry_out(module, build)
+        result = carry_out(module, build)
     except (ArtifactError, BuildError) as exc:
         phase = {"phase": "build", "seconds": build.seconds(), "changed": False, "error": str(exc)}
         module.fail_json(msg=str(exc), phases=[phase], **getattr(exc, "details", {}))
-    changed = not result["up_to_date"]
-    built: dict[str, Any] = {"phase": "build", "seconds": build.seconds(), "changed": changed}
-    built.update({key: result[key] for key in RECORDED if key in result})
-    module.exit_json(changed=changed, phases=[built], **result)
+    built = {"phase": "build", "seconds": build.seconds(), **build.evidence(result)}
+    module.exit_json(changed=built["changed"], phases=[built], **result)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ def fleet(role, preflights, **given):
     """The role on the first of these hosts; each has what its preflight found."""
     hosts = list(preflights)
     found = {
-        host: {"inventory_hostname": host, "__release_preflight": {"phases": [phase]}}
+        host: {"inventory_hostname": host, "__release_preflight": {"phases": [{"phase": "preflight", **phase}]}}
         for host, phase in preflights.items()
     }
     first = preflights[hosts[0]]

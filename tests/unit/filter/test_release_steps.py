@@ -35,6 +35,27 @@ def test_a_single_host_tidies_up_at_once():
     assert [step["file"] for step in release_steps([*LIVE, "finish"], HOSTS)] == ["phase", "phase", "finish"]
 
 
+def test_a_single_host_brings_the_release_in_one_run_or_in_one_for_each_phase():
+    phases = ["preflight", "build", "stage"]
+    at = {"build": ["app1"]}
+    (step,) = release_steps(phases, ["app1"], at=at)
+    assert (step["file"], step["phases"], step["label"]) == ("preflight_to_stage", phases, "preflight, build, stage")
+    hooks = {"before_preflight": [{"command": ["a"]}], "after_stage": [{"command": ["b"]}]}
+    assert told(phases, ["app1"], at=at, hooks=hooks) == [
+        "before_preflight: a",
+        "preflight, build, stage",
+        "after_stage: b",
+    ]
+    for hook, number in (("after_preflight", 1), ("before_build", 1), ("after_build", 2), ("before_stage", 2)):
+        parted = [*phases[:number], f"{hook}: a", *phases[number:]]
+        steps = release_steps(phases, ["app1"], at=at, hooks={hook: [{"command": ["a"]}]})
+        assert [step["label"] for step in steps] == parted
+        assert [step["file"] for step in steps if "hook" not in step] == phases
+    files = [step["file"] for step in release_steps(phases, ["app1"], at={"build": ["localhost"]})]
+    assert files == ["preflight", "build_on_controller", "stage"]
+    assert [step["file"] for step in release_steps(phases, HOSTS, at=at)] == phases
+
+
 def test_database_work_is_one_run_on_one_host():
     assert told(["snapshot", "migrate", *LIVE], at=MIGRATED)[0] == "snapshot, migrate @ app1"
 

@@ -1,0 +1,95 @@
+"""A host that is alone: preflight, build and stage are one run of the module, and what goes wrong ends as elsewhere."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from fleet import Fleet
+
+BEFORE = ["preflight", "build", "stage", "plan"]
+LIVE = ["switch", "restart", "verify", "finish"]
+
+
+class Host:
+    def __init__(self, home):
+        self.fleet = Fleet(home)
+        self.root = home / "hosts/web1"
+        self.fleet.lay_out()
+
+    def release(self, version, *words, **variables):
+        return self.fleet.release(version, "--limit=web1", "-e", json.dumps(variables), *words)
+
+    def state(self):
+        """What is live, which releases and artifacts there are, and whether the lock is held."""
+        places = ("releases", ".slipway/artifacts")
+        names = [sorted(path.name for path in (self.root / place).glob("*")) for place in places]
+        return self.fleet.live("web1"), *names, (self.root / ".slipway/lock").exists()
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory):
+    made = Host(tmp_path_factory.mktemp("single"))
+    yield made
+    made.fleet.close()
+
+
+def test_first_release_takes_three_module_runs(host):
+    run = host.release("v1")
+    assert (run.status, run.outcome()["outcome"]) == (0, "success"), run.output
+    assert run.phases("web1") == [*BEFORE, "snapshot", "migrate", *LIVE]
+    assert run.outcome()["module_runs"] == {"web1": 3}
+    assert run.live["web1"] == run.outcome()["release"]
+    build = next(phase for phase in run.of("phase") if phase["phase"] == "build")
+    assert run.live["web1"].endswith(build["commit"][:8])
+    assert not host.state()[-1]
+
+
+def test_what_is_live_already_is_not_built_again(host):
+    before = host.state()
+    run = host.release("v1")
+    assert (run.status, run.files) == (0, []), run.output
+    assert f"is live already as {before[0]}" in " ".join(run.output.split())
+    assert host.state() == before
+
+
+def test_check_mode_predicts_and_leaves_everything(host):
+    before = host.state()
+    run = host.release("v2", "--check")
+    assert run.status == 0, run.output
+    assert host.state() == before
+
+
+def test_a_hook_between_parts_the_run(host):
+    hook = {"before_stage": [{"command": ["/bin/sh", "-c", 'test -n "$SLIPWAY_RELEASE"']}]}
+    run = host.release("v2", release_hooks=hook)
+    assert (run.status, run.outcome()["outcome"]) == (0, "success"), run.output
+    assert run.outcome()["module_runs"] == {"web1": 6}
+    assert run.phases("web1")[:4] == BEFORE
+
+
+@pytest.mark.parametrize(
+    ("version", "variables", "said", "phases"),
+    [
+        ("v9", {}, "v9 is no tag, branch or commit", ["preflight", "build"]),
+        ("v5-does-not-build", {}, "php ^9 is not satisfied", ["preflight", "build"]),
+        ("v1", {"release_min_free_mb": 10**9}, "MiB free", ["preflight"]),
+        ("v1", {"release_stage_commands": [["no:such"]]}, "no:such", ["preflight", "build", "stage"]),
+    ],
+)
+def test_what_fails_leaves_the_live_release_and_no_lock(host, version, variables, said, phases):
+    before = host.state()
+    run = host.release(version, **variables)
+    assert (run.status, run.outcome()["outcome"]) == (2, "aborted"), run.output
+    assert said in " ".join((run.output + run.error).split())
+    assert run.phases("web1") == [*phases, "revert"]
+    assert host.state()[0] == before[0]
+    assert host.state()[1] == before[1]
+    assert not host.state()[-1]
+
+
+def test_a_migration_that_fails_leaves_the_live_release(host):
+    before = host.state()
+    run = host.release("v4-does-not-migrate")
+    assert (run.status, run.outcome()["outcome"]) == (2, "aborted"), run.output
+    assert (host.state()[0], host.state()[-1]) == (before[0], False)
