@@ -25,17 +25,18 @@ class SigningError(Exception):
     """Nothing could be signed; the message says why and what helps."""
 
 
-def _run(*argv: str, text: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a program of OpenSSH, which may not ask anybody anything: it has no terminal."""
+def openssh(*argv: str, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    """Run a program of OpenSSH, which may not ask anybody anything: it has no terminal.
+
+    :raises SigningError: it cannot be run, or does not end
+    """
     environment = {**os.environ, "SSH_ASKPASS_REQUIRE": "never", "LC_ALL": "C", "TZ": "UTC"}
     try:
         return subprocess.run(
             argv,
-            input=text,
+            input=data,
             env=environment,
             capture_output=True,
-            text=True,
-            errors="replace",
             timeout=PATIENCE,
             check=False,
             start_new_session=True,
@@ -44,6 +45,12 @@ def _run(*argv: str, text: str = "") -> subprocess.CompletedProcess[str]:
         raise SigningError(f"{argv[0]} took longer than {PATIENCE} s; was the security key touched?") from exc
     except OSError as exc:
         raise SigningError(f"{argv[0]} cannot be run ({exc}); install OpenSSH's client") from exc
+
+
+def _run(*argv: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    result = openssh(*argv, data=text.encode())
+    told = [stream.decode(errors="replace") for stream in (result.stdout, result.stderr)]
+    return subprocess.CompletedProcess(result.args, result.returncode, *told)
 
 
 def _said(result: subprocess.CompletedProcess[str]) -> str:
@@ -131,8 +138,8 @@ def _with_signature(signature: str, *argv: str, text: str = "") -> subprocess.Co
         return _run("ssh-keygen", "-Y", *argv, "-s", handle.name, text=text)
 
 
-def _at(time: str) -> list[str]:
-    """Keys may be listed for a time: that of the signature counts."""
+def at_time(time: str) -> list[str]:
+    """Return what has keys looked up at the time of a signature: they may be listed for a time."""
     return [f"-Overify-time={re.sub('[^0-9]', '', time)[:14]}"] if time else []
 
 
@@ -140,7 +147,7 @@ def principals(signature: str, allowed_signers: str, time: str = "") -> list[str
     """Return those to whom allowed_signers says that the key belongs."""
     if not os.path.isfile(allowed_signers):
         return []
-    result = _with_signature(signature, "find-principals", "-f", allowed_signers, *_at(time))
+    result = _with_signature(signature, "find-principals", "-f", allowed_signers, *at_time(time))
     return result.stdout.split() if result.returncode == 0 else []
 
 
@@ -169,7 +176,7 @@ def check(text: str, signature: str, identity: str, allowed_signers: str, time: 
     if not allowed_signers:
         return "", key
     listed = _with_signature(
-        signature, "verify", "-n", NAMESPACE, "-f", allowed_signers, "-I", identity, *_at(time), text=text
+        signature, "verify", "-n", NAMESPACE, "-f", allowed_signers, "-I", identity, *at_time(time), text=text
     )
     if listed.returncode == 0:
         return "", key

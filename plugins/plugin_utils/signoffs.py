@@ -26,11 +26,10 @@ from ansible_collections.slipway.laravel.plugins.plugin_utils.checklist import (
     seconds,
 )
 from ansible_collections.slipway.laravel.plugins.plugin_utils.ledger import record_names
+from ansible_collections.slipway.laravel.plugins.plugin_utils.signature import SigningError, at_time, openssh
 
 # What a signature may be used for: a signature of one kind never stands for one of the other.
 SIGNOFF, APPROVAL = "slipway-signoff", "slipway-approval"
-# Seconds that somebody gets to touch a security key.
-PATIENCE = 60
 # Statuses with which an item is done.
 DONE = ("signed", "waived")
 # Records that are looked through for what is overdue.
@@ -66,22 +65,10 @@ def canonical(data: Any) -> bytes:
 
 
 def keygen(*words: str, data: bytes) -> subprocess.CompletedProcess[bytes]:
-    # A worker of ansible-core has no terminal: a passphrase can only come from an agent.
-    environment = {**os.environ, "SSH_ASKPASS_REQUIRE": "never", "LC_ALL": "C", "TZ": "UTC"}
     try:
-        return subprocess.run(
-            ["ssh-keygen", *words],
-            input=data,
-            capture_output=True,
-            check=False,
-            env=environment,
-            timeout=PATIENCE,
-            start_new_session=True,
-        )
-    except subprocess.TimeoutExpired as exc:
-        raise SignoffError(f"ssh-keygen took longer than {PATIENCE} s; was the security key touched?") from exc
-    except OSError as exc:
-        raise SignoffError(f"ssh-keygen cannot be run: {exc.strerror}") from exc
+        return openssh("ssh-keygen", *words, data=data)
+    except SigningError as exc:
+        raise SignoffError(str(exc)) from exc
 
 
 def sign(data: bytes, namespace: str, key: str = "", public: str = "") -> str:
@@ -112,14 +99,13 @@ def verify(
     :param time: when it was signed, empty for now: keys may be listed for a time
     :raises SignoffError: nobody of the signers did
     """
-    at = [f"-Overify-time={re.sub('[^0-9]', '', time)[:14]}"] if time else []
     with tempfile.TemporaryDirectory() as directory:
         paths = []
         for file, text in (("signature", signature), ("signers", signers)):
             paths.append(os.path.join(directory, file))
             with open(paths[-1], "w", encoding="utf-8") as handle:
                 handle.write(text)
-        files = ("-s", paths[0], "-f", paths[1], *at)
+        files = ("-s", paths[0], "-f", paths[1], *at_time(time))
         found = keygen("-Y", "find-principals", *files, data=b"")
         names = re.split(r"[\n,]", found.stdout.decode(errors="replace").strip())
         if found.returncode != 0 or not names[0]:

@@ -22,9 +22,12 @@ class Checkout:
         self.root = root
         self.url = ""
 
-    def run(self, *argv: str, status: int | None = 0, minutes: float = 10, **variables: str) -> str:
+    def environment(self) -> dict[str, str]:
         env = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "PYTEST_"))}
-        env |= {"ANSIBLE_NOCOLOR": "true", "ANSIBLE_INJECT_FACT_VARS": "false", **variables}
+        return {**env, "ANSIBLE_NOCOLOR": "true", "ANSIBLE_INJECT_FACT_VARS": "false"}
+
+    def run(self, *argv: str, status: int | None = 0, minutes: float = 10, **variables: str) -> str:
+        env = {**self.environment(), **variables}
         done = subprocess.run(
             argv,
             cwd=self.root,
