@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.slipway.laravel.plugins.module_utils import (
     _artifact,
+    _assets,
     _endpoint,
     _fastcgi,
     _probe,
@@ -237,7 +238,7 @@ class Phases(DatabasePhases, MaintenancePhases):
         """Remove what a killed run left; nothing that was ever live or that a process needs."""
         removed = self.layout.leftovers(_processes.releases_in_use(self.layout.root))
         for release in removed:
-            self.layout.remove(release)
+            self._remove(release)
         for pattern in ("build/*", "staging-*"):
             for leftover in glob.glob(os.path.join(self.layout.private_dir, pattern)):
                 shutil.rmtree(leftover)
@@ -326,7 +327,7 @@ class Phases(DatabasePhases, MaintenancePhases):
         if not before or self._to_unpack_again():
             self._unpack()
         self._link_shared()
-        evidence: dict[str, Any] = {"changed": True, "bridged": self._bridge_assets()}
+        evidence: dict[str, Any] = {"changed": True, "bridged": self._exchange_assets()}
         if self.laravel:
             self._prepare_laravel(evidence)
         if before:
@@ -425,32 +426,26 @@ class Phases(DatabasePhases, MaintenancePhases):
         os.makedirs(os.path.dirname(own), exist_ok=True)
         os.symlink(os.path.relpath(shared, os.path.dirname(own)), own)
 
-    def _bridge_assets(self) -> int:
-        """Keep the live release's own hashed assets, for pages that browsers loaded before the switch."""
-        current = self.layout.current()
-        name = self.params["assets_dir"]
-        if not current or current == self.release or not name:
+    def _exchange_assets(self) -> int:
+        """Give the release the assets of the live one, and that one its own; return how many it got."""
+        current, name = self.layout.current(), self.params["assets_dir"]
+        if not current:
             return 0
-        before, after = (os.path.join(path, name) for path in (self.layout.release_path(current), self.path))
-        if not (os.path.isdir(before) and os.path.isdir(after)):
-            return 0
-        inherited = set(self.layout.manifest(current).get("bridged", []))
-        manifest = self.layout.manifest(self.release)
-        # The phase may have been carried out before: what it bridged then is no asset of this release's own.
-        bridged = set(manifest.get("bridged", []))
-        for directory, dummy, files in os.walk(before):
-            for file in files:
-                source = os.path.join(directory, file)
-                relative = os.path.relpath(source, before)
-                target = os.path.join(after, relative)
-                # Those that the live release itself inherited have been kept for one release: that is enough.
-                if relative not in inherited and not os.path.lexists(target):
-                    os.makedirs(os.path.dirname(target), exist_ok=True)
-                    shutil.copy2(source, target)
-                    bridged.add(relative)
-        manifest["bridged"] = sorted(bridged)
-        write_atomic(os.path.join(self.path, MANIFEST), json.dumps(manifest, indent=1) + "\n")
-        return len(bridged)
+        got = _assets.share(self.layout, name, current, self.release)
+        _assets.share(self.layout, name, self.release, current, lend=True)
+        return len(got)
+
+    def _hand_assets_on(self, source: str, target: str) -> None:
+        """Give assets of what is live to what goes live next; a switch does not fail for that."""
+        try:
+            _assets.share(self.layout, self.params["assets_dir"], source, target)
+        except OSError as exc:
+            self.module.warn(f"pages of {source} that are open in browsers may miss assets: {exc}")
+
+    def _remove(self, release: str) -> None:
+        """Remove a release that never was live, and what others have of it."""
+        _assets.take_back(self.layout, self.params["assets_dir"], release)
+        self.layout.remove(release)
 
     def _cache(self, artisan: Artisan, command: list[str]) -> dict[str, Any]:
         self.guard()
@@ -496,6 +491,9 @@ class Phases(DatabasePhases, MaintenancePhases):
         if not os.path.isdir(self.path) and not self.module.check_mode:
             raise PhaseError(f"{self.path} does not exist on this host; it cannot become live")
         if changed and not self.module.check_mode:
+            if previous:
+                # There already, unless this is a rollback.
+                self._hand_assets_on(previous, self.release)
             self.layout.switch(self.release)
         return {"changed": changed, "previous": previous}
 
@@ -732,6 +730,7 @@ class Phases(DatabasePhases, MaintenancePhases):
     def _go_back(self, previous: str, switched: bool) -> None:
         if switched and previous:
             failed, self.release = self.release, previous
+            self._hand_assets_on(failed, previous)
             self.layout.switch(previous)
             self.layout.mark_bad(failed)
             self.restart()
@@ -742,7 +741,7 @@ class Phases(DatabasePhases, MaintenancePhases):
             self.layout.mark_bad(self.release)
             self._stop_old_workers()
         elif self._only_staged():
-            self.layout.remove(self.release)
+            self._remove(self.release)
 
     def _only_staged(self) -> bool:
         """Say whether the release is one of ours that was never live: a rollback may be about another tool's."""

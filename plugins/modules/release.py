@@ -113,8 +113,8 @@ options:
   assets_dir:
     description:
       - Directory of built, hashed assets. Those of the live release are kept in the new one for one release, for pages
-        that
-        browsers loaded before the switch. Empty to leave that out.
+        that browsers loaded before the switch; and the live one gets those of the new one, for pages of hosts that have
+        switched already, and for the case that all go back. Empty to leave that out.
     type: str
     default: public/build
   stage_commands:

@@ -12,7 +12,7 @@ import threading
 import time
 
 import pytest
-from ansible_collections.slipway.laravel.plugins.module_utils import _artifact, _layout, _phases
+from ansible_collections.slipway.laravel.plugins.module_utils import _artifact, _assets, _layout, _phases
 
 ALL = ["stage", "probe", "switch", "restart", "verify", "finish"]
 
@@ -426,7 +426,7 @@ def stage_with_assets(site, release, *names):
     site.lock()
     code, result = site.run("stage", release=release, **site.pack(tree))
     assert code == 0, result.get("msg")
-    return evidence(result)["bridged"]
+    return evidence(result).get("bridged")
 
 
 def test_assets_are_bridged_for_exactly_one_release(site):
@@ -448,6 +448,85 @@ def test_assets_bridged_twice_stay_for_one_release(site):
     site.go_live("r2")
     stage_with_assets(site, "r3", "app-3.js")
     assert assets(site, "r3") == ["app-2.js", "app-3.js", "manifest.json"]
+
+
+def test_live_release_has_the_assets_of_the_one_that_comes(site):
+    """For pages of a host that has switched already, and for those that are open when all go back."""
+    stage_with_assets(site, "r1", "app-1.js")
+    site.go_live("r1")
+    stage_with_assets(site, "r2", "app-2.js")
+    assert assets(site, "r1") == ["app-1.js", "app-2.js", "manifest.json"]
+    assert (site.path("r1") / "public/build/manifest.json").read_text() == "r1"
+    assert (site.path("r1") / "public/build/app-2.js").read_text() == "r2"
+    # Lent for as long as the release may go live: what comes after does not inherit it.
+    stage_with_assets(site, "r3", "app-3.js")
+    assert assets(site, "r3") == ["app-1.js", "app-3.js", "manifest.json"]
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_release_that_never_goes_live_takes_its_assets_along(site, again):
+    stage_with_assets(site, "r1", "app-1.js")
+    site.go_live("r1")
+    before = assets(site, "r1")
+    stage_with_assets(site, "r3", "app-2.js")
+    if again:
+        stage_with_assets(site, "r3", "app-2.js")
+    assert site.run("revert", previous="r1")[0] == 0
+    assert assets(site, "r1") == before
+    assert "app-2.js" not in (site.path("r1") / ".slipway.json").read_text()
+    assert not site.path("r3").exists()
+
+
+def test_killed_run_that_is_begun_anew_leaves_no_assets(site):
+    stage_with_assets(site, "r1", "app-1.js")
+    site.go_live("r1")
+    stage_with_assets(site, "r2", "app-2.js")
+    (site.root / ".slipway/lock").unlink()
+    assert site.run("preflight", release="", run="run-2")[1]["phases"][0]["removed"] == ["r2"]
+    assert assets(site, "r1") == ["app-1.js", "manifest.json"]
+
+
+@pytest.mark.parametrize("phase", ["switch", "revert"])
+def test_older_release_that_goes_live_again_has_the_assets_of_the_newer_one(site, phase):
+    for number in (1, 2, 3):
+        stage_with_assets(site, f"r{number}", f"app-{number}.js")
+        site.go_live(f"r{number}")
+    site.lock()
+    release = {"switch": {"release": "r1"}, "revert": {"release": "r3", "previous": "r1"}}[phase]
+    code, result = site.run(phase, **release)
+    assert (code, site.current()) == (0, "r1"), result.get("msg")
+    assert "app-3.js" in assets(site, "r1")
+    assert (site.path("r1") / "public/build/manifest.json").read_text() == "r1"
+
+
+def test_assets_that_cannot_be_handed_on_stop_no_rollback(site, monkeypatch):
+    for number in (1, 2, 3):
+        stage_with_assets(site, f"r{number}", f"app-{number}.js")
+        site.go_live(f"r{number}")
+    site.lock()
+
+    def full(*_paths, **_options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(_assets.os, "link", full)
+    monkeypatch.setattr(_assets.shutil, "copy2", full)
+    code, result = site.run("switch", release="r1")
+    assert (code, site.current()) == (0, "r1")
+    warnings = json.dumps(result.get("warnings")) + " ".join(site.stderr().split())
+    assert "pages of r3 that are open in browsers may miss assets" in warnings
+
+
+def test_assets_of_another_owner_are_copied_whole(site, monkeypatch):
+    stage_with_assets(site, "r1", "app-1.js")
+    site.go_live("r1")
+
+    def refused(*_paths, **_options):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(_assets.os, "link", refused)
+    assert stage_with_assets(site, "r2", "app-2.js") == 1
+    assert assets(site, "r2") == ["app-1.js", "app-2.js", "manifest.json"]
+    assert os.stat(site.path("r2") / "public/build/app-1.js").st_nlink == 1
 
 
 def test_no_assets_are_bridged_where_none_are_asked_for(site):
