@@ -730,7 +730,7 @@ def main() -> None:
     done: list[dict[str, Any]] = []
 
     def result() -> dict[str, Any]:
-        return {"release": work.release, "phases": done, **({"build": work.built} if work.built else {})}
+        return {"release": module.params["release"], "phases": done, **({"build": work.built} if work.built else {})}
 
     live_before = work.layout.current()
     for phase in phases:
@@ -761,7 +761,7 @@ def main() -> None:
     live = work.layout.current()
     live_after = live
     if module.check_mode:
-        planned = {"switch": work.release, "revert": module.params["previous"] or None}
+        planned = {"switch": module.params["release"], "revert": module.params["previous"] or None}
         changing = [entry["phase"] for entry in done if entry["changed"] and entry["phase"] in planned]
         live_after = planned[changing[-1]] if changing else live
     diff = {"before": f"current -> {live_before}\n", "after": f"current -> {live_after}\n"}

@@ -486,6 +486,12 @@ def test_killed_run_that_is_begun_anew_leaves_no_assets(site):
     assert assets(site, "r1") == ["app-1.js", "manifest.json"]
 
 
+def test_revert_tells_the_release_that_it_was_about(live):
+    live.lock()
+    code, result = live.run("revert", release="r2", previous="r1")
+    assert (code, result["release"], result["current"]) == (0, "r2", "r1")
+
+
 @pytest.mark.parametrize("phase", ["switch", "revert"])
 def test_older_release_that_goes_live_again_has_the_assets_of_the_newer_one(site, phase):
     for number in (1, 2, 3):
