@@ -144,7 +144,10 @@ def records() -> Path:
     return RECORDS
 
 
-def run_playbook(playbook: str | Path, *arguments: str, inventory: str | Path = "", **extra_env: str) -> Play:
+def playbook_call(
+    playbook: str | Path, *arguments: str, inventory: str | Path = "", **extra_env: str
+) -> tuple[list[str], dict[str, str], Path]:
+    """Command line, environment and directory of a run."""
     # The whole directory, as Molecule itself takes it: a scenario's own inventory file is beside that of Molecule.
     inventory = inventory or Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent
     argv = ["ansible-playbook", str(playbook), "-i", str(inventory), *arguments]
@@ -157,9 +160,14 @@ def run_playbook(playbook: str | Path, *arguments: str, inventory: str | Path = 
         "ANSIBLE_PIPELINING": "true",  # the ansible.cfg of the checkout sets it for SSH only
         **extra_env,
     }
+    return argv, env, ROOT
+
+
+def run_playbook(playbook: str | Path, *arguments: str, inventory: str | Path = "", **extra_env: str) -> Play:
+    argv, env, cwd = playbook_call(playbook, *arguments, inventory=inventory, **extra_env)
     done = subprocess.run(
         argv,
-        cwd=ROOT,
+        cwd=cwd,
         env=env,
         text=True,
         stdout=subprocess.PIPE,
@@ -169,6 +177,12 @@ def run_playbook(playbook: str | Path, *arguments: str, inventory: str | Path = 
     )
     print(f"$ {' '.join(argv)}\n{done.stdout}")
     return Play(done.returncode, done.stdout)
+
+
+@pytest.fixture(scope="session")
+def call() -> Callable[..., tuple[list[str], dict[str, str], Path]]:
+    """Return how a playbook is run, for tests that do something to the process."""
+    return playbook_call
 
 
 @pytest.fixture(scope="session")
