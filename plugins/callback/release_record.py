@@ -420,8 +420,9 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         secrets: set[str] = set()
         variables = self._variables()
         try:
-            for host in variables._inventory.get_hosts(self._play.hosts if self._play else []):
-                values = variables.get_vars(play=self._play, host=host)
+            for number, host in enumerate(variables._inventory.get_hosts(self._play.hosts if self._play else [])):
+                # The variables of all hosts stand in those of each.
+                values = variables.get_vars(play=self._play, host=host, include_hostvars=number == 0)
                 secrets |= secrets_of(values) | in_vaults(values)
             directories = [path if os.path.isdir(path) else os.path.dirname(path) for path in self._sources]
             for path in vault_files([*directories, self._playbook_directory]):

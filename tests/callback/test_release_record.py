@@ -163,7 +163,8 @@ def test_screen_says_why_a_command_failed(runs):
     lines = screen(runs["hook"])
     at = next(number for number, line in enumerate(lines) if "FAILED" in line)
     assert lines[at].startswith("  FAILED     web1  Run after_build: sh -c ")
-    assert lines[at].endswith(": non-zero return code")
+    # As core 2.19 and 2.20, and as 2.21 say it.
+    assert lines[at].endswith((": non-zero return code", ": The command exited with a non-zero return code."))
     assert lines[at + 1] == "    the queue of web1 is \ufffd[8mlong"
 
 
