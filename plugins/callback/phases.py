@@ -198,6 +198,11 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
         if task.action in MODULES:
             self._wait(name_of(task))
 
+    def _note_phases(self, result: CallbackTaskResult) -> None:
+        for phase in result.result.get("phases") or [] if result.task.action in MODULES else []:
+            if "error" not in phase:
+                self._phases.setdefault(phase["phase"], []).append({**phase, "host": result.host.get_name()})
+
     def v2_runner_on_ok(self, result: CallbackTaskResult) -> None:
         if not self._is_short(result.task):
             super().v2_runner_on_ok(result)
@@ -209,8 +214,7 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
         if content.get("warnings") or content.get("deprecations"):
             self._clear()
         self._handle_warnings_and_exception(result)
-        for phase in content.get("phases") or [] if result.task.action in MODULES else []:
-            self._phases.setdefault(phase["phase"], []).append({**phase, "host": host})
+        self._note_phases(result)
         if isinstance(result.task, TaskInclude) or result.task.action.rpartition(".")[2] in SILENT:
             return
         results = content.get("results") if result.task.loop else None
@@ -223,6 +227,10 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
         if not self._is_short(result.task):
             super().v2_runner_on_failed(result, ignore_errors)
         elif not (result.task.loop and "results" in result.result):
+            if len(self._order) == 1 and result.task.action in MODULES:
+                # A host that is alone has most phases in one task.
+                self._note_phases(result)
+                self._flush()
             self._failure(result, "FAILED", " (ignored)" if ignore_errors else "")
 
     def v2_runner_item_on_failed(self, result: CallbackTaskResult) -> None:

@@ -18,75 +18,101 @@ import os
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.slipway.laravel.plugins.module_utils._layout import MANIFEST, write_atomic
+from ansible_collections.slipway.laravel.plugins.module_utils._layout import MANIFEST, LayoutError, write_atomic
 
 if TYPE_CHECKING:
     from ansible_collections.slipway.laravel.plugins.module_utils._layout import Layout
 
 
-def _place(source: str, target: str) -> None:
+# What is not whole yet, and what a web server sends in place of a file.
+_PASSING = ".slipway"
+_COMPRESSED = (".gz", ".br", ".zst")
+
+
+def _place(source: str, target: str, copy: bool) -> None:
     """Have a file of one release in another one, whole or not at all."""
     os.makedirs(os.path.dirname(target), exist_ok=True)
+    if not copy:
+        # Takes no room on the disk. Not where the files are somebody else's, or on another filesystem.
+        with contextlib.suppress(OSError):
+            os.link(os.path.realpath(source), target)
+            return
     try:
-        # Nobody changes what a release consists of, and a link takes no room on the disk.
-        os.link(source, target)
+        shutil.copy2(source, target + _PASSING)
+        os.replace(target + _PASSING, target)
     except OSError:
-        # The files are somebody else's, or on another filesystem.
-        passing = f"{target}.slipway"
-        shutil.copy2(source, passing)
-        os.replace(passing, target)
+        with contextlib.suppress(OSError):
+            os.unlink(target + _PASSING)
+        raise
 
 
-def share(layout: Layout, directory: str, source: str, target: str, lend: bool = False) -> list[str]:
+def _files(directory: str) -> list[str]:
+    """Return the paths of all files below a directory; a file comes before its compressed twin."""
+    return sorted(
+        os.path.relpath(os.path.join(path, file), directory)
+        for path, dummy, files in os.walk(directory)
+        for file in files
+        if not file.endswith(_PASSING)
+    )
+
+
+def share(
+    layout: Layout, directory: str, source: str, target: str, *, lend: bool = False, copy: bool = False
+) -> list[str]:
     """Add to the assets of a release those of another one's own, and return their paths.
 
     :param directory: where assets are in a release; empty for none
-    :param lend: whether :func:`take_back` may remove them again; then only to a release of ours, which can remember it
+    :param lend: whether the target is live and the source may never be; only a release of ours can remember that
+    :param copy: whether files may not be links to those of the other release
     :raises OSError: it could not be done; what was added stays
+    :raises LayoutError: what is known of a release cannot be read
     """
     before, after = (os.path.join(layout.release_path(release), directory) for release in (source, target))
-    manifest = layout.manifest(target)
     if not directory or source == target or not (os.path.isdir(before) and os.path.isdir(after)):
         return []
+    manifest, known = layout.manifest(target), layout.manifest(source)
     if lend and not manifest:
         return []
-    known = layout.manifest(source)
     # Those that a release has from another one have been kept for one release: that is enough.
     inherited = {*known.get("bridged", []), *known.get("borrowed", {})}
-    added: list[str] = []
+    added: dict[str, str] = {}
     try:
-        for path, dummy, files in os.walk(before):
-            for file in files:
-                own = os.path.join(path, file)
-                relative = os.path.relpath(own, before)
-                wanted = os.path.join(after, relative)
-                if relative not in inherited and not os.path.lexists(wanted):
-                    _place(own, wanted)
-                    added.append(relative)
+        for relative in _files(before):
+            whole, kind = os.path.splitext(relative)
+            # The twin of a file that the target has itself would be sent in its place.
+            other = kind in _COMPRESSED and whole not in added and os.path.lexists(os.path.join(after, whole))
+            if relative not in inherited and not other and not os.path.lexists(os.path.join(after, relative)):
+                _place(os.path.join(before, relative), os.path.join(after, relative), copy)
+                added[relative] = source
     finally:
         if added and manifest:
-            _remember(manifest, added, source if lend else "")
-            write_atomic(os.path.join(layout.release_path(target), MANIFEST), json.dumps(manifest, indent=1) + "\n")
-    return added
+            if lend:
+                manifest["borrowed"] = {**manifest.get("borrowed", {}), **added}
+            else:
+                manifest["bridged"] = sorted({*manifest.get("bridged", []), *added})
+            _write(layout, target, manifest)
+    return list(added)
 
 
-def _remember(manifest: dict[str, Any], added: list[str], lender: str) -> None:
-    if lender:
-        manifest["borrowed"] = {**manifest.get("borrowed", {}), **dict.fromkeys(added, lender)}
-    else:
-        manifest["bridged"] = sorted({*manifest.get("bridged", []), *added})
+def _write(layout: Layout, release: str, manifest: dict[str, Any]) -> None:
+    write_atomic(os.path.join(layout.release_path(release), MANIFEST), json.dumps(manifest, indent=1) + "\n")
 
 
-def take_back(layout: Layout, directory: str, lender: str) -> None:
-    """Remove from all releases what one has lent them, which never was live and goes. What is left does no harm."""
-    for release in layout.installed():
-        manifest = layout.manifest(release)
-        lent = [relative for relative, of in manifest.get("borrowed", {}).items() if of == lender]
-        with contextlib.suppress(OSError):
-            for relative in lent:
-                os.unlink(os.path.join(layout.release_path(release), directory, relative))
-                del manifest["borrowed"][relative]
-        with contextlib.suppress(OSError):
-            if lent:
-                path = os.path.join(layout.release_path(release), MANIFEST)
-                write_atomic(path, json.dumps(manifest, indent=1) + "\n")
+def take_back(layout: Layout, directory: str) -> None:
+    """Remove what releases have lent that are gone by now. Nothing fails for that: what is left does no harm.
+
+    Not before the next release is live everywhere: what is only staged here may be live on another host, whose pages
+    may be asked for here.
+    """
+    there = layout.installed()
+    for release in there:
+        with contextlib.suppress(OSError, LayoutError):
+            manifest = layout.manifest(release)
+            borrowed = manifest.get("borrowed", {})
+            gone = [relative for relative, lender in borrowed.items() if lender not in there]
+            for relative in gone:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(os.path.join(layout.release_path(release), directory, relative))
+                del borrowed[relative]
+            if gone:
+                _write(layout, release, manifest)

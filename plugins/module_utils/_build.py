@@ -80,20 +80,28 @@ def take_composer_auth(module: AnsibleModule) -> tuple[str, list[str]]:
     """
     given: dict[str, Any] = module.params["composer_auth"]
     module.params["composer_auth"] = {}
-    secrets: list[str] = []
-    users: set[str] = set()
-
-    def collect(name: str, value: Any) -> None:
-        for key, entry in value.items() if isinstance(value, dict) else []:
-            collect(key, entry)
-        if isinstance(value, str) and value:
-            secrets.append(value)
-            if name == "username":
-                users.add(value)
-
-    collect("", given)
+    secrets, users = _composer_secrets(given)
     module.no_log_values -= users
     return json.dumps(given) if given else "", secrets
+
+
+def _composer_secrets(given: Any, name: str = "") -> tuple[list[str], set[str]]:
+    """Return all texts below ``composer_auth``, and those that are names of users."""
+    if isinstance(given, dict):
+        found = [_composer_secrets(value, key) for key, value in given.items()]
+        return [text for texts, dummy in found for text in texts], set().union(*(users for dummy, users in found))
+    if not isinstance(given, str) or not given:
+        return [], set()
+    return [given], {given} if name == "username" else set()
+
+
+def uncover(module: AnsibleModule, given: dict[str, Any]) -> None:
+    """Let results show what is no secret of a parameter with the options of a build, which is ``no_log`` as a whole.
+
+    Everything in it would be blotted out wherever it occurs: with the version ``main`` a part of "domain".
+    """
+    public = {str(given[name]) for name in given if not SPEC.get(name, {}).get("no_log")}
+    module.no_log_values -= public | _composer_secrets(given.get("composer_auth"))[1]
 
 
 # Where a build has no releases beside it, which its artifacts would go with.
@@ -103,14 +111,12 @@ _ARTIFACTS_KEPT = 3
 class Scoped:
     """The module that runs, with the options of a build in place of its own.
 
-    :param given: what a parameter ``build`` holds, which is ``no_log`` as a whole
+    :param given: what a parameter ``build`` holds
     :raises ValueError: these are not the options of a build
     """
 
     def __init__(self, module: AnsibleModule, given: dict[str, Any]) -> None:
         self._module = module
-        # Of these only what is secret is to be blotted out of results.
-        module.no_log_values -= {str(given[name]) for name in given if not SPEC.get(name, {}).get("no_log")}
         checked = ArgumentSpecValidator(SPEC, **RULES).validate(given)
         self.params: dict[str, Any] = checked.validated_parameters
         if checked.error_messages:

@@ -89,6 +89,10 @@ class Phases(DatabasePhases, MaintenancePhases):
         self.found: dict[str, Any] = {}
         self.to_build: dict[str, Any] = self.params["build"]
         self.params["build"] = {}
+        if self.to_build:
+            from ansible_collections.slipway.laravel.plugins.module_utils._build import uncover  # noqa: PLC0415
+
+            uncover(module, self.to_build)
         self.built: dict[str, Any] = {}
 
     def run(self, phase: str) -> dict[str, Any]:
@@ -238,7 +242,7 @@ class Phases(DatabasePhases, MaintenancePhases):
         """Remove what a killed run left; nothing that was ever live or that a process needs."""
         removed = self.layout.leftovers(_processes.releases_in_use(self.layout.root))
         for release in removed:
-            self._remove(release)
+            self.layout.remove(release)
         for pattern in ("build/*", "staging-*"):
             for leftover in glob.glob(os.path.join(self.layout.private_dir, pattern)):
                 shutil.rmtree(leftover)
@@ -273,7 +277,8 @@ class Phases(DatabasePhases, MaintenancePhases):
         given["force"] = boolean(given.get("force", False)) or found["stale"] or bool(found["unfinished"])
         if params["resume"] and found["unfinished"]:
             given["release"] = found["unfinished"]["release"]
-            given["version"] = found["unfinished"]["commit"] or given.get("version")
+            if given.get("repository"):
+                given["version"] = found["unfinished"]["commit"] or given.get("version")
         try:
             build = Build(Scoped(self.module, given))
         except ValueError as exc:
@@ -327,9 +332,10 @@ class Phases(DatabasePhases, MaintenancePhases):
         if not before or self._to_unpack_again():
             self._unpack()
         self._link_shared()
-        evidence: dict[str, Any] = {"changed": True, "bridged": self._exchange_assets()}
+        evidence: dict[str, Any] = {"changed": True}
         if self.laravel:
             self._prepare_laravel(evidence)
+        evidence["bridged"] = self._exchange_assets()
         if before:
             self._ask_opcache(f"/?forget={urllib.parse.quote(os.path.realpath(self.path))}")
         return evidence
@@ -431,21 +437,19 @@ class Phases(DatabasePhases, MaintenancePhases):
         current, name = self.layout.current(), self.params["assets_dir"]
         if not current:
             return 0
-        got = _assets.share(self.layout, name, current, self.release)
-        _assets.share(self.layout, name, self.release, current, lend=True)
+        # Copies, since commands of a stage that is repeated may write what they find.
+        got = _assets.share(self.layout, name, current, self.release, copy=True)
+        self._hand_assets_on(self.release, current, lend=True)
         return len(got)
 
-    def _hand_assets_on(self, source: str, target: str) -> None:
-        """Give assets of what is live to what goes live next; a switch does not fail for that."""
+    def _hand_assets_on(self, source: str, target: str, lend: bool = False) -> None:
+        """Give assets of one release to another; nothing fails for that."""
         try:
-            _assets.share(self.layout, self.params["assets_dir"], source, target)
-        except OSError as exc:
-            self.module.warn(f"pages of {source} that are open in browsers may miss assets: {exc}")
-
-    def _remove(self, release: str) -> None:
-        """Remove a release that never was live, and what others have of it."""
-        _assets.take_back(self.layout, self.params["assets_dir"], release)
-        self.layout.remove(release)
+            _assets.share(self.layout, self.params["assets_dir"], source, target, lend=lend)
+        except (OSError, LayoutError) as exc:
+            self.module.warn(
+                f"pages of {source} that are open in browsers may miss assets where {target} is live: {exc}"
+            )
 
     def _cache(self, artisan: Artisan, command: list[str]) -> dict[str, Any]:
         self.guard()
@@ -740,13 +744,18 @@ class Phases(DatabasePhases, MaintenancePhases):
             os.unlink(self.layout.current_link)
             self.layout.mark_bad(self.release)
             self._stop_old_workers()
-        elif self._only_staged():
-            self._remove(self.release)
+        elif staged := self._only_staged():
+            self.layout.remove(staged)
 
-    def _only_staged(self) -> bool:
-        """Say whether the release is one of ours that was never live: a rollback may be about another tool's."""
+    def _only_staged(self) -> str:
+        """Return the release, if it is one of ours that was never live: a rollback may be about another tool's.
+
+        Where the answer of the run that built it was lost, only the host knows which it is.
+        """
         known = {self.layout.current(), *(entry["release"] for entry in self.layout.history())}
-        return bool(self.release) and self.release not in known and bool(self.layout.manifest(self.release))
+        noted = self.layout.run_state()
+        release = self.release or (str(noted.get("release") or "") if noted.get("run") == self.params["run"] else "")
+        return release if release and release not in known and self.layout.manifest(release) else ""
 
     def finish(self) -> dict[str, Any]:
         """Remove what is too old and give the lock back. What cannot be removed is a warning."""
@@ -757,6 +766,7 @@ class Phases(DatabasePhases, MaintenancePhases):
             return {"changed": bool(old), "removed": old}
         if self.params["bad"]:
             self.layout.mark_bad(self.params["bad"])
+        _assets.take_back(self.layout, self.params["assets_dir"])
         removed = []
         for release in old:
             try:

@@ -83,6 +83,8 @@ def test_what_fails_leaves_the_live_release_and_no_lock(host, version, variables
     assert (run.status, run.outcome()["outcome"]) == (2, "aborted"), run.output
     assert said in " ".join((run.output + run.error).split())
     assert run.phases("web1") == [*phases, "revert"]
+    shown = [line.split()[0] for line in run.output.splitlines() if line.startswith("  ") and line[2:3].islower()]
+    assert shown[: len(phases) - 1] == phases[:-1], "what went well before it is shown"
     assert host.state()[0] == before[0]
     assert host.state()[1] == before[1]
     assert not host.state()[-1]

@@ -464,26 +464,77 @@ def test_live_release_has_the_assets_of_the_one_that_comes(site):
 
 
 @pytest.mark.parametrize("again", [False, True])
-def test_release_that_never_goes_live_takes_its_assets_along(site, again):
+def test_what_a_release_lent_that_never_went_live_goes_with_the_next_one(site, again):
     stage_with_assets(site, "r1", "app-1.js")
     site.go_live("r1")
     before = assets(site, "r1")
-    stage_with_assets(site, "r3", "app-2.js")
-    if again:
-        stage_with_assets(site, "r3", "app-2.js")
-    assert site.run("revert", previous="r1")[0] == 0
-    assert assets(site, "r1") == before
-    assert "app-2.js" not in (site.path("r1") / ".slipway.json").read_text()
-    assert not site.path("r3").exists()
+    for _time in range(2 if again else 1):
+        stage_with_assets(site, "r2", "app-2.js", "app-22.js")
+    assert site.run("revert", release="r2", previous="r1")[0] == 0
+    assert not site.path("r2").exists()
+    # It may have been live on another host.
+    assert assets(site, "r1") == sorted([*before, "app-2.js", "app-22.js"])
+    (site.path("r1") / "public/build/app-2.js").unlink()
+    stage_with_assets(site, "r3", "app-3.js")
+    site.go_live("r3")
+    site.lock()
+    assert site.run("finish", release="r3")[0] == 0
+    assert assets(site, "r1") == sorted([*before, "app-3.js"])
+    assert assets(site, "r3") == ["app-1.js", "app-3.js", "manifest.json"]
 
 
-def test_killed_run_that_is_begun_anew_leaves_no_assets(site):
+def test_revert_finds_the_release_that_the_controller_never_heard_of(site):
+    """The connection was lost in the run of the module that has built and staged it."""
     stage_with_assets(site, "r1", "app-1.js")
     site.go_live("r1")
     stage_with_assets(site, "r2", "app-2.js")
-    (site.root / ".slipway/lock").unlink()
-    assert site.run("preflight", release="", run="run-2")[1]["phases"][0]["removed"] == ["r2"]
+    assert json.loads((site.root / ".slipway/run.json").read_text())["release"] == "r2"
+    assert site.run("revert", release="", previous="r1")[0] == 0
+    assert (site.path("r2").exists(), site.current(), site.locked()) == (False, "r1", False)
+    # Nor is what is live taken for it.
+    site.lock()
+    (site.root / ".slipway/run.json").write_text(json.dumps({"run": "run-1", "release": "r1"}))
+    assert site.run("revert", release="", previous="r1")[0] == 0
+    assert (site.path("r1").exists(), site.current()) == (True, "r1")
+
+
+def test_compressed_twin_is_not_put_beside_the_file_of_another_release(site):
+    stage_with_assets(site, "r1", "sw.js")
+    site.go_live("r1")
+    stage_with_assets(site, "r2", "sw.js", "sw.js.gz", "new.js", "new.js.gz")
+    assert assets(site, "r1") == ["manifest.json", "new.js", "new.js.gz", "sw.js"]
+
+
+def test_live_release_that_cannot_be_written_stops_no_stage(site, monkeypatch):
+    stage_with_assets(site, "r1", "app-1.js")
+    site.go_live("r1")
+    place = _assets._place
+
+    def refused(source, target, copy):
+        if "/r1/" in target:
+            raise PermissionError(13, "Permission denied", target)
+        place(source, target, copy)
+
+    monkeypatch.setattr(_assets, "_place", refused)
+    assert stage_with_assets(site, "r2", "app-2.js") == 1
     assert assets(site, "r1") == ["app-1.js", "manifest.json"]
+
+
+def test_damaged_manifest_stops_no_way_back(site):
+    for number in (1, 2):
+        stage_with_assets(site, f"r{number}", f"app-{number}.js")
+        site.go_live(f"r{number}")
+    site.lock()
+    (site.path("r2") / ".slipway.json").write_text("{")
+    assert site.run("revert", release="r2", previous="r1")[1]["current"] == "r1"
+
+
+def test_commands_of_a_stage_cannot_write_into_the_live_release(site):
+    stage_with_assets(site, "r1", "app-1.js")
+    site.go_live("r1")
+    stage_with_assets(site, "r2", "app-2.js")
+    assert os.stat(site.path("r2") / "public/build/app-1.js").st_nlink == 1
+    assert os.stat(site.path("r1") / "public/build/app-2.js").st_nlink == 2, "which costs no room"
 
 
 def test_revert_tells_the_release_that_it_was_about(live):
@@ -511,13 +562,15 @@ def test_assets_that_cannot_be_handed_on_stop_no_rollback(site, monkeypatch):
         site.go_live(f"r{number}")
     site.lock()
 
-    def full(*_paths, **_options):
+    def full(source, target, **_options):
+        open(target, "w").close()
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(_assets.os, "link", full)
+    monkeypatch.setattr(_assets.os, "link", lambda *_paths: full("", os.devnull))
     monkeypatch.setattr(_assets.shutil, "copy2", full)
     code, result = site.run("switch", release="r1")
     assert (code, site.current()) == (0, "r1")
+    assert not list((site.path("r1") / "public/build").glob("*.slipway"))
     warnings = json.dumps(result.get("warnings")) + " ".join(site.stderr().split())
     assert "pages of r3 that are open in browsers may miss assets" in warnings
 
@@ -530,9 +583,9 @@ def test_assets_of_another_owner_are_copied_whole(site, monkeypatch):
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(_assets.os, "link", refused)
-    assert stage_with_assets(site, "r2", "app-2.js") == 1
-    assert assets(site, "r2") == ["app-1.js", "app-2.js", "manifest.json"]
-    assert os.stat(site.path("r2") / "public/build/app-1.js").st_nlink == 1
+    stage_with_assets(site, "r2", "app-2.js")
+    assert assets(site, "r1") == ["app-1.js", "app-2.js", "manifest.json"]
+    assert os.stat(site.path("r1") / "public/build/app-2.js").st_nlink == 1
 
 
 def test_no_assets_are_bridged_where_none_are_asked_for(site):

@@ -114,6 +114,27 @@ def test_secrets_of_the_build_are_not_shown_and_nothing_else_is_hidden(alone, si
     assert "********" not in json.dumps(result["phases"])
 
 
+def test_a_preflight_that_fails_is_told_with_all_its_words(alone, site):
+    auth = {"http-basic": {"packages.example.com": {"username": "app", "password": SECRET}}}
+    site.write_env(APP_DEBUG="true", APP_URL="http://main.example.com")
+    build = {"version": "main", "composer_auth": auth}
+    expect = {"app_url": "http://domain.example.com"}
+    code, result = alone(build=build, min_free_mb=10**9, expect=expect)
+    assert (code, result["failed_phase"]) == (1, "preflight")
+    assert "********" not in json.dumps([result["msg"], result["phases"]])
+    for words in (str(site.root), "domain.example.com"):
+        assert words in result["msg"]
+
+
+def test_a_killed_run_is_gone_on_with_by_a_part_of_its_commit(alone, site, git):
+    commit = git("rev-parse", "v1.1.0^{commit}")
+    killed = alone(build={"version": commit[:8]})[1]["release"]
+    (site.root / ".slipway/lock").unlink()
+    code, result = alone(build={"version": commit[:8]}, run="run-2", resume=True)
+    assert (code, result["release"], result["build"]["commit"]) == (0, killed, commit)
+    assert "********" not in json.dumps(result)
+
+
 @pytest.mark.parametrize("phases", [("build", "stage"), ("stage", "build"), ("preflight", "stage", "build")])
 def test_build_follows_preflight(alone, phases):
     code, result = alone(*phases)
