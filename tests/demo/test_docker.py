@@ -157,7 +157,7 @@ def phases_of(checkout: Any, version: str) -> list[dict[str, Any]]:
     """The phases of the release of a version that succeeded."""
     for path in (checkout.root / "records/demo").glob("[0-9]*.jsonl"):
         entries = [json.loads(line) for line in path.read_text().splitlines()]
-        if entries[0]["data"].get("version") == version and any(e["event"] == "outcome" for e in entries):
+        if entries[0]["data"].get("version") == version and entries[-1]["data"].get("outcome") == "success":
             return [entry["data"] for entry in entries if entry["event"] == "phase"]
     return []
 
