@@ -63,8 +63,8 @@ if (isset($_GET['forget']) && function_exists('opcache_get_status')) {
 echo json_encode(function_exists('opcache_get_status') ? opcache_get_status(false) : false);
 """
 
-# Seconds for which a worker has to last before it counts: one whose code is bad starts, and ends when it has loaded it.
-# Laravel has loaded its own in 0.2 s, and in 1 s on a machine with much to do.
+# Seconds for which a worker has to last before it counts, unless it is seen to look for jobs: one whose code is bad
+# starts, and ends when it has loaded it. Laravel has loaded its own in 0.2 s, and in 1 s on a machine with much to do.
 _SETTLED = 2.0
 
 # Under a fifth of memory or keys left, the releases to come would not fit.
@@ -616,13 +616,17 @@ class Phases(DatabasePhases, MaintenancePhases):
         return {"changed": False, "workers": running, "url": url, "answers": answers, "pages": self.answers}
 
     def _short_lived(self) -> list[str]:
-        """Wait until the youngest worker has lasted for a moment, and name those that have not."""
+        """Wait until each worker looks for jobs or has lasted for a moment, and name those that ended instead."""
         # In maintenance mode a worker with --max-time ends each second: Laravel counts from the start of the machine.
         if not self.params["verify_workers"] or self._marker() or self._down_file():
             return []
         before = {worker["pid"]: worker["command"] for worker in self._workers()}
-        time.sleep(max([0.0, *(_SETTLED - _processes.age(pid) for pid in before)]))
-        gone = [pid for pid in before if pid not in {worker["pid"] for worker in self._workers()}]
+        young = list(before)
+        while young := [
+            pid for pid in young if _processes.age(pid) < _SETTLED and not _processes.looks_for_jobs(pid)
+        ]:
+            time.sleep(0.05)
+        gone = set(before).difference(worker["pid"] for worker in self._workers())
         return [f"{before[pid]} (pid {pid}) ended as soon as it had started, see its log" for pid in gone]
 
     def _burst(self) -> tuple[int, str | None]:
