@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Controller side of release: takes an artifact along, and compares the clocks, both in the one run of the module."""
+"""Controller side of release: takes an artifact along, and compares the clocks, both in the one run of the module.
+
+A lock whose run was carried by a process of this controller that has ended is taken in a second one.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.slipway.laravel.plugins.plugin_utils import record
+from ansible_collections.slipway.laravel.plugins.plugin_utils import controller, record
 
 
 def clock_skew(clock: float, began: float, ended: float) -> float:
@@ -39,6 +42,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         source = args.pop("artifact_from", None)
         if source and "stage" in (args.get("phases") or []) and not self._task.check_mode:
             args["artifact"] = self.transferred(str(source))
+        if "preflight" in (args.get("phases") or []):
+            # Ansible carries each task in a child.
+            args["controller"] = controller.identity(os.getppid())
+        result = self.carried_out(args, variables)
+        holder = next((phase["holder"] for phase in result.get("phases") or [] if "holder" in phase), {})
+        if controller.gone(holder.get("controller") or ""):
+            result = self.carried_out({**args, "dead_run": holder["run"]}, variables)
+        self._remove_tmp_path(self._connection._shell.tmpdir)
+        return result
+
+    def carried_out(self, args: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         began = time.time()
         result: dict[str, Any] = self._execute_module(
             module_name="slipway.laravel.release", module_args=args, task_vars=variables
@@ -47,7 +61,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         for phase in result.get("phases") or []:
             if "clock" in phase:
                 phase["clock_skew"] = clock_skew(float(phase["clock"]), began, ended)
-        self._remove_tmp_path(self._connection._shell.tmpdir)
         return result
 
     def transferred(self, source: str) -> str:

@@ -79,6 +79,11 @@ def name_of(task: Task) -> str:
     return str(task.get_name(include_role_fqcn=False)).rpartition(" : ")[2].strip()
 
 
+def masked(text: str) -> str:
+    """Return a text without the secrets that the record knows of, or which look like some."""
+    return str((record.current() or record.RecordFile).masker.text(text))
+
+
 def shown(hosts: list[str]) -> str:
     """Return the names of hosts, or how many there are when that would be too long."""
     names = " ".join(hosts)
@@ -157,7 +162,7 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
         label = "" if task.action in FAIL else f"{name_of(task)}: "
         if result.result.get("ansible_loop_var"):
             label += f"({self._get_item_label(result.result)}) "
-        text = failure_text(result.result, (record.current() or record.RecordFile).masker.text)
+        text = failure_text(result.result, masked)
         text = "\n    ".join(visible(text).split("\n"))
         self._display.display(
             f"  {what:<9}  {result.host.get_name()}  {label}{text}{note}",
@@ -173,7 +178,7 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
             super().v2_runner_on_ok(result)
             return
         self._flush()
-        for text in texts:
+        for text in map(masked, texts):
             self._display.display(f"\n{text}", color=C.COLOR_WARN if text.startswith("WARNING") else None)
 
     # What happens in the run

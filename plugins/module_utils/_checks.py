@@ -12,6 +12,7 @@ import calendar
 import glob
 import json
 import os
+import pwd
 import re
 import threading
 import time
@@ -350,6 +351,9 @@ class Facts:
             counts = _logs.count_requests(paths, since, until, server)
         except FileNotFoundError as exc:
             raise MissingError(f"{log} does not exist", "set nginx_log_format: json, or correct log") from exc
+        except PermissionError as exc:
+            user = pwd.getpwuid(os.geteuid()).pw_name
+            raise MissingError(f"{user} may not read {log}", f"list {user} in nginx_log_readers, site.yml") from exc
         return {**switched, "minutes": round((until - since) / 60, 1), **counts}
 
     # Endpoints

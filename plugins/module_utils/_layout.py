@@ -47,7 +47,11 @@ class LayoutError(Exception):
 
 
 class LockedError(LayoutError):
-    """Somebody else holds the lock."""
+    """Somebody else holds the lock: ``run``, carried by the process ``controller``, where that is known."""
+
+    def __init__(self, message: str, holder: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.holder = {name: holder.get(name) for name in ("run", "controller")}
 
 
 def write_atomic(path: str, text: str, mode: int = 0o644) -> None:
@@ -437,11 +441,14 @@ class Layout:
         shown = {name: value for name, value in content.items() if name not in ("age", "rebooted")}
         write_atomic(self.lock_path, json.dumps({**shown, "boot": _boot_id()}) + "\n")
 
-    def lock(self, run: str, owner: str, ttl: int, takeover: bool, **about: Any) -> dict[str, Any] | None:
+    def lock(
+        self, run: str, owner: str, ttl: int, takeover: bool, dead_run: str = "", **about: Any
+    ) -> dict[str, Any] | None:
         """Take the lock for a run.
 
         :param ttl: seconds without a heartbeat after which a lock counts as left behind
         :param takeover: take it even from a holder that may be alive
+        :param dead_run: a run that is known to be dead on the controller; its modules on this host may not be
         :param about: what else the lock tells, such as ``release`` and ``phase``
         :return: the holder that it was taken from, None when it was free or ours
         :raises LockedError: somebody else holds it
@@ -452,13 +459,16 @@ class Layout:
                 os.utime(self.lock_path)
                 return None
             if holder is not None and not takeover and holder["age"] <= ttl:
-                raise LockedError(self.held(holder))
+                if holder.get("run") != dead_run:
+                    raise LockedError(self.held(holder), holder)
+                if self.is_at_work():
+                    raise LockedError(f"{self.held(holder)}; its controller is gone, its work here goes on", holder)
             content: dict[str, Any] = {"run": run, "owner": owner, "since": utc_now(), "ttl": ttl, **about}
             if holder is not None:
                 # For whoever looks at the lock, and for the run that it was taken from.
                 content["taken_from"] = {name: holder.get(name) for name in ("run", "owner", "since", "phase", "age")}
             self._write_lock(content)
-        return holder
+        return holder and {name: value for name, value in holder.items() if name != "controller"}
 
     def held(self, holder: dict[str, Any]) -> str:
         """Say who holds the lock, and what to do."""
@@ -469,6 +479,30 @@ class Layout:
             f"{at}, last sign of life {holder['age']} s ago{restarted}); wait for that run, or, when it is surely "
             f"dead, add -e release_takeover=true"
         )
+
+    @contextlib.contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Show that a module works on this host; the kernel ends it with the process.
+
+        The lock tells of the run on the controller, which may be gone while what it has begun here goes on.
+        """
+        descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def is_at_work(self) -> bool:
+        """Say whether a module works on this host, besides one that only looks."""
+        descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
 
     def holds_lock(self, run: str, **about: Any) -> bool:
         """Say whether a run holds the lock, and if so give its heartbeat.

@@ -34,6 +34,7 @@ from ansible_collections.slipway.laravel.plugins.module_utils._layout import (
     MANIFEST,
     Heartbeat,
     LayoutError,
+    LockedError,
     link_atomic,
     utc_now,
     write_atomic,
@@ -66,6 +67,9 @@ echo json_encode(function_exists('opcache_get_status') ? opcache_get_status(fals
 # Seconds for which a worker has to last before it counts, unless it is seen to look for jobs: one whose code is bad
 # starts, and ends when it has loaded it. Laravel has loaded its own in 0.2 s, and in 1 s on a machine with much to do.
 _SETTLED = 2.0
+
+# Seconds for which what a dead run has begun on this host, a migration say, is waited for.
+_WORK_ENDS = 60
 
 # Under a fifth of memory or keys left, the releases to come would not fit.
 _OPCACHE_FREE = 0.2
@@ -108,10 +112,16 @@ class Phases(DatabasePhases, MaintenancePhases):
                 self.guard("nothing was done", phase=phase, release=self.release)
                 if working and phase not in _LAST:
                     self._note(phase)
-            with Heartbeat(self.layout, self.params["run"]) if working else contextlib.nullcontext():
+            with contextlib.ExitStack() as signs_of_life:
+                if working:
+                    signs_of_life.enter_context(Heartbeat(self.layout, self.params["run"]))
+                if working and phase != "preflight" and os.path.isdir(self.layout.root):
+                    signs_of_life.enter_context(self.layout.at_work())
                 evidence: dict[str, Any] = method()
             if phase not in _LAST:
                 self.guard(f"stopped after {phase}")
+        except LockedError as exc:
+            raise PhaseError(str(exc), {"holder": exc.holder}) from exc
         except (LayoutError, ArtisanError, SnapshotError, _artifact.ArtifactError, BuildError) as exc:
             raise PhaseError(str(exc).removeprefix(f"{phase}: ")) from exc
         except MigrationError as exc:
@@ -160,8 +170,13 @@ class Phases(DatabasePhases, MaintenancePhases):
         params, layout = self.params, self.layout
         taken_from, removed, maintenance = None, [], None
         if not self.module.check_mode:
+            deadline = time.monotonic() + _WORK_ENDS
+            while params["dead_run"] and layout.is_at_work() and time.monotonic() < deadline:
+                time.sleep(0.2)
             taken_from = layout.lock(
-                params["run"], params["owner"], params["lock_ttl"], params["takeover"], phase="preflight"
+                *(params[name] for name in ("run", "owner", "lock_ttl", "takeover", "dead_run")),
+                phase="preflight",
+                controller=params["controller"],
             )
             # With the lock ours, what lies there was left by a run that was killed.
             unfinished, unproven = self._unfinished(), self._unproven()

@@ -214,6 +214,18 @@ options:
       - Take the lock from whoever holds it.
     type: bool
     default: false
+  controller:
+    description:
+      - The process that carries the run, for the lock. The controller gives it by itself.
+    type: str
+    default: ""
+  dead_run:
+    description:
+      - A run whose process on the controller has ended, and whose lock is taken for that reason. Where a module of it
+        is still at work on this host, that is waited for, for up to a minute. The controller gives it by itself when
+        it finds that the holder of the lock was one of its own processes.
+    type: str
+    default: ""
   build:
     description:
       - What C(build) makes, as the options of M(slipway.laravel.release_build).
@@ -632,6 +644,8 @@ def argument_spec() -> dict[str, dict[str, Any]]:
         "min_free_mb": {"type": "int", "default": 200},
         "lock_ttl": {"type": "int", "default": 3600},
         "takeover": {"type": "bool", "default": False},
+        "controller": text,
+        "dead_run": text,
         "kind": {"type": "str", "choices": ["laravel", "node"], "default": "laravel"},
         "probe_command": {"type": "list", "elements": "str", "default": []},
         "resume": {"type": "bool", "default": False},

@@ -310,7 +310,7 @@ def carry_out(module: AnsibleModule, build: Build) -> dict[str, Any]:
     run, layout = module.params["run"], build.layout
     if not run or module.check_mode or not layout.holds_lock(run, phase="build"):
         return build.carry_out()
-    with Heartbeat(layout, run):
+    with Heartbeat(layout, run), layout.at_work():
         result = build.carry_out()
     if not layout.holds_lock(run, release=result["release"]):
         raise build.runner.error(

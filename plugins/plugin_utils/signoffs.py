@@ -591,7 +591,7 @@ def overdue(records: Sequence[Past], now: datetime) -> list[str]:
         if late and old.outcome.get("outcome") == "success":
             told.append(
                 f"Release {old.release} has overdue sign-offs: {', '.join(late)}. "
-                f"Give them with: ansible-playbook signoff.yml -e release={old.release}"
+                f"Give them with: ansible-playbook signoff.yml -i <inventory> -e release={old.release}"
             )
     return told
 

@@ -289,7 +289,7 @@ class Sitting:
 
     def _ask_for(self, item: Item, place: str) -> str:
         """Ask until an item is signed, failed, waived or put off."""
-        finding = self.findings.get(item["id"])
+        finding = self.mask(dict(self.findings.get(item["id"], {})))
         head = [f"[{place}] {text_of(item, self.language)}"]
         if item.get("section"):
             head[0] += f"  ({text_of(item, self.language, 'section')})"

@@ -69,11 +69,10 @@ def runs(tmp_path_factory):
     (path,) = runs["killed"][1]
     runs["notes"] = stage.notes
     runs["prefix"] = path.read_bytes()
-    takeover = ("-e", "release_takeover=true")
-    runs["resumed"] = stage.fleet.release("v1", "-e", "release_resume=true", *takeover)
+    runs["resumed"] = stage.fleet.release("v1", "-e", "release_resume=true")
     runs["record of resumed"] = path.read_bytes()
     runs["killed again"] = stage.stopped("after_build", signal.SIGKILL, "v2")
-    runs["next"] = stage.fleet.release("v2", *takeover)
+    runs["next"] = stage.fleet.release("v2")
     runs["interrupted"] = stage.stopped("after_stage", signal.SIGINT, "v3-is-not-well")
     runs["verified"] = verify_directory(str(stage.fleet.records), "", False)
     yield runs

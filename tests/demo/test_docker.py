@@ -35,6 +35,7 @@ stages:
     - {id: log-level, text: The log is not flooded, deadline: 1d, check: log_level}
     - {id: opcache, text: OPcache is on, deadline: 1d, hosts: laravel_web, check: opcache}
     - {id: queue, text: Jobs are worked off, deadline: 1d, check: queue_depth}
+    - {id: requests, text: Visitors are served, deadline: 1d, check: {name: traffic, minutes: 0, requests: 1}}
     - {id: scheduler, text: Cron, hosts: laravel_scheduler, check: {name: scheduler, app: "{{ laravel_app }}"}}
     - {id: hsts, text: HTTPS, required: false, deadline: 1d, check: {name: hsts, url: "http://localhost/"}}
     - {id: verified, text: Verified by somebody else, who: not_deployer, deadline: 1d}
@@ -169,7 +170,7 @@ def test_the_host_proves_what_a_machine_can(signers: Signers) -> None:
     proven = {item: data for item, data in signed.items() if data[1].startswith("check ")}
     assert {item for item, data in proven.items() if data[0] == "signed"} == {
         *("banner-removed", "compression", "debug", "errors", "failed-jobs", "headers", "health", "log-level"),
-        *("opcache", "page", "queue", "scheduler", "snapshot", "workers"),
+        *("opcache", "page", "queue", "requests", "scheduler", "snapshot", "workers"),
     }
     assert proven["hsts"][0] == "failed", "the demo has no TLS, and a check does not pretend"
     assert {item for item, data in signed.items() if data[0] == "open"} == {"no-errors", "watched", "told", "verified"}

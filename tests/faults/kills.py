@@ -40,7 +40,7 @@ class Killing:
     def kill(self, version: str) -> str:
         """Kill a release; return the last phase that its record has."""
         before = self.records()
-        words = ["-e", f"release_version={version}", "-e", "release_takeover=true", "-e", "release_force=true"]
+        words = ["-e", f"release_version={version}", "-e", "release_force=true"]
         process = subprocess.Popen(
             ["ansible-playbook", ROOT / "release.yml", "-i", self.fleet.home / "inventories/production", *words],
             cwd=self.fleet.home,
@@ -67,7 +67,7 @@ class Killing:
                 self.problems.append(f"{path.name}: {found}")
 
     def whole(self, version: str) -> None:
-        run = self.fleet.release(version, "-e", "release_takeover=true", "-e", "release_force=true")
+        run = self.fleet.release(version, "-e", "release_force=true")
         if run.status or len(set(run.live.values())) != 1:
             self.problems.append(f"{version} ended with {run.status}, live: {run.live}\n{run.output}{run.error}")
 

@@ -203,17 +203,24 @@ def test_host_that_goes_away_before_the_switch_stops_the_release(stage):
     assert run.outcome()["live"]["web1"] == before[1]["web1"]
     text = told(run)
     assert "this host cannot be reached. live was " in text
-    assert "release again with -e release_takeover=true" in text
+    assert "release again, from another machine with -e release_takeover=true" in text
     assert "web2: not reached, so what is live there is not known" in text
     stage.comes_back()
 
 
-def test_plain_run_after_that_says_who_holds_the_lock_and_takeover_goes_on(stage):
+def test_lock_of_a_run_elsewhere_stays(stage):
+    path = stage.home / "hosts/web2/.slipway/lock"
+    ours = json.loads(path.read_text())
+    path.write_text(json.dumps({**ours, "controller": "elsewhere 1 2"}))
     refused = stage.release("v2")
     assert refused.status != 0
     assert "is held by ann since" in told(refused)
     assert stage.locked() == ["web2"], "what belongs to another run stays"
-    run = stage.release("v2", release_takeover=True)
+    path.write_text(json.dumps(ours))
+
+
+def test_plain_run_after_that_takes_the_lock_of_the_run_that_has_ended(stage):
+    run = stage.release("v2")
     assert (run.status, run.outcome()["outcome"]) == (0, "success"), run.output
     assert stage.locked() == []
 
@@ -227,7 +234,7 @@ def test_host_that_goes_away_after_the_switch_and_stays_away(stage):
     assert f"it may be {run.outcome()['release']} now" in told(run)
     assert f"web1: live is {before}" in told(run)
     stage.comes_back()
-    again = stage.release("v1", release_takeover=True)
+    again = stage.release("v1")
     assert again.status == 0, again.output
     assert set(again.live.values()) == {again.outcome()["release"]}
 
@@ -237,7 +244,7 @@ def test_what_a_host_was_left_with_is_nothing_to_go_back_to(stage):
     left = stage.release("v2", release_hooks=stage.goes_away("after_switch"))
     stage.comes_back()
     assert left.live["web2"] != before, "web2 has a release that was never found to be well"
-    run = stage.release("v3-is-not-well", release_takeover=True)
+    run = stage.release("v3-is-not-well")
     assert (run.status, run.outcome()["outcome"]) == (2, "reverted"), run.output
     assert run.live == {"web1": before, "web2": before}
 

@@ -170,3 +170,4 @@ def test_logs_are_rotated_and_written_on(host):
     assert host.file("/var/log/nginx/access.log.1").exists
     rotated = host.file("/var/log/nginx/access.log")
     assert (rotated.user, rotated.group, rotated.mode) == ("www-data", "adm", 0o640)
+    assert host.run("runuser -u nobody -- head -c 1 /var/log/nginx/access.log").rc != 0

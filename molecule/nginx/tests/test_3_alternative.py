@@ -229,6 +229,13 @@ def test_the_log(host):
     assert (entry["uri"], entry["remote_addr"], entry["host"]) == ("/x?token=1", "203.0.113.9", "www.example.test")
 
 
+def test_readers_of_the_log_and_nobody_else(host):
+    read = "runuser -u %s -- head -c 1 /var/log/nginx/access.log"
+    for rotation in ("", "logrotate --force /etc/logrotate.d/nginx"):
+        host.check_output(rotation or "true")
+        assert (host.run(read, "nobody").rc, host.run(read, "games").rc) == (0, 1)
+
+
 def test_status_page_is_local(host):
     assert "Active connections" in ask(host, "http://127.0.0.1:8081/status").body
 

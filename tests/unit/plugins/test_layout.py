@@ -338,6 +338,30 @@ def test_lock_that_is_stale_or_taken_over(layout, age, takeover):
     assert (taken["run"], taken["owner"], taken["phase"]) == ("run-1", "ann", "stage")
 
 
+def test_lock_of_a_dead_run_waits_for_what_that_has_begun(layout):
+    layout.lock("run-1", "ann", 60, False, controller="here 1 2")
+    with pytest.raises(LockedError) as refused:
+        layout.lock("run-2", "bob", 60, False, dead_run="run-0")
+    assert refused.value.holder == {"run": "run-1", "controller": "here 1 2"}
+    with layout.at_work(), pytest.raises(LockedError, match="its controller is gone, its work here goes on"):
+        layout.lock("run-2", "bob", 60, False, dead_run="run-1")
+    assert layout.holds_lock("run-1")
+    taken = layout.lock("run-2", "bob", 60, False, dead_run="run-1")
+    assert (taken["owner"], "controller" in taken) == ("ann", False)
+    assert layout.holds_lock("run-2")
+
+
+def test_work_is_over_with_its_process(layout):
+    code = "import sys\nfrom ansible_collections.slipway.laravel.plugins.module_utils._layout import Layout\n"
+    code += "with Layout(sys.argv[1]).at_work(): print(flush=True); sys.stdin.read()"
+    argv = [sys.executable, "-c", code, layout.root]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        child.stdout.readline()
+        assert layout.is_at_work()
+        child.kill()
+    assert not layout.is_at_work()
+
+
 def test_a_reboot_is_told_and_frees_no_lock(layout, monkeypatch):
     layout.lock("run-1", "ann", 60, False)
     monkeypatch.setattr(_layout, "_boot_id", lambda: "another")

@@ -13,6 +13,7 @@ import time
 
 import pytest
 from ansible_collections.slipway.laravel.plugins.module_utils import _artifact, _assets, _layout, _phases
+from ansible_collections.slipway.laravel.plugins.module_utils._layout import Layout
 
 ALL = ["stage", "probe", "switch", "restart", "verify", "finish"]
 
@@ -181,6 +182,34 @@ def test_preflight_takes_a_lock_over(live, args, age):
     code, result = live.run("preflight", release="", **args)
     assert code == 0
     assert evidence(result)["taken_from"]["run"] == "run-2"
+
+
+def test_preflight_names_the_process_of_the_holder_and_takes_the_lock_when_that_is_dead(live):
+    (live.root / ".slipway/lock").unlink()
+    assert live.run("preflight", release="", controller="here 1 2")[0] == 0
+    code, result = live.run("preflight", release="", run="run-2")
+    assert (code, evidence(result)["holder"]) == (1, {"run": "run-1", "controller": "here 1 2"})
+    code, result = live.run("preflight", release="", run="run-2", dead_run="run-1")
+    assert (code, evidence(result)["taken_from"]["run"]) == (0, "run-1")
+
+
+def test_preflight_waits_for_what_a_dead_run_has_begun(live, monkeypatch):
+    live.lock("run-2")
+    work = Layout(str(live.root)).at_work()
+    work.__enter__()
+    threading.Timer(0.5, work.__exit__, (None, None, None)).start()
+    assert live.run("preflight", release="", dead_run="run-2")[0] == 0
+    live.lock("run-2")
+    monkeypatch.setattr(_phases, "_WORK_ENDS", 0.3)
+    with Layout(str(live.root)).at_work():
+        assert "its work here goes on" in live.run("preflight", release="", dead_run="run-2")[1]["msg"]
+
+
+def test_phases_are_seen_to_be_at_work(live, monkeypatch):
+    layout, seen = Layout(str(live.root)), []
+    monkeypatch.setattr(_phases.Phases, "finish", lambda self: seen.append(layout.is_at_work()) or {"changed": False})
+    assert live.run("finish", release="r2")[0] == 0
+    assert (seen, layout.is_at_work()) == ([True], False)
 
 
 def test_preflight_removes_what_a_killed_run_left(site):

@@ -15,6 +15,7 @@ import pytest
 from ansible.errors import AnsibleActionFail
 from ansible_collections.slipway.laravel.plugins.action import release_build
 from ansible_collections.slipway.laravel.plugins.action.release import clock_skew
+from ansible_collections.slipway.laravel.plugins.plugin_utils.controller import gone, identity
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -56,12 +57,17 @@ PLAY = """
 MODULE = """
 import hashlib, json, os
 from ansible.module_utils.basic import AnsibleModule
-spec = {name: {} for name in "artifact sha256 root content".split()}
+spec = {name: {} for name in "artifact sha256 root content controller dead_run".split()}
 spec.update(phases={"type": "list"}, size={"type": "int"})
 module = AnsibleModule(spec, supports_check_mode=True)
 given = module.params
 if given["phases"]:
     seen = {"phase": given["phases"][0], "clock": %r, "artifact": given["artifact"]}
+    seen["controller"] = given["controller"]
+    if given["root"] and given["root"] != given["dead_run"]:
+        # The root says what carries the run that holds the lock.
+        seen["holder"] = {"run": given["root"], "controller": given["root"]}
+        module.fail_json(msg="held", phases=[seen])
     if given["artifact"]:
         seen["read"] = open(given["artifact"]).read()
     module.exit_json(phases=[seen])
@@ -123,6 +129,26 @@ def test_clock_of_the_host_is_compared_with_ours(controller):
     (phase,) = controller.run("release", phases=["preflight"])["phases"]
     assert phase["artifact"] is None
     assert -3700 < phase["clock_skew"] < -3500
+
+
+def test_lock_of_a_run_whose_process_has_ended_is_taken(controller):
+    (phase,) = controller.run("release", phases=["preflight"])["phases"]
+    ended, living = phase["controller"], identity(os.getpid())
+    assert ended.rpartition(" ")[0].rpartition(" ")[0] == living.rpartition(" ")[0].rpartition(" ")[0]
+    held = {holder: controller.run("release", phases=["preflight"], root=holder) for holder in (ended, living)}
+    assert {holder: result["failed"] for holder, result in held.items()} == {ended: False, living: True}
+
+
+def test_of_processes_elsewhere_nobody_can_tell():
+    with subprocess.Popen(["sleep", "60"]) as child:
+        known = identity(child.pid)
+        assert (gone(known), gone(f"x{known}"), gone("")) == (False, False, False)
+        child.kill()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert gone(known), "a process that nobody has waited for"
+    assert gone(known)
+    place, pid, started = known.rsplit(" ", 2)
+    assert gone(f"{place} {os.getpid()} {started}"), "another process has its number"
 
 
 def test_check_mode_takes_nothing_along(controller):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import pwd
 import signal
 import socket
 import ssl
@@ -748,6 +749,18 @@ def test_traffic(prove, site, tmp_path):
     failing = [request_line(moment + number, 502 if number < 20 else 404) for number in range(1000)]
     log.write_text("".join(failing))
     assert "20 of 1000 requests failed, 2.00 %, 1 % are allowed" in prove("traffic", {"log": str(log)})["message"]
+
+
+def test_traffic_whose_log_may_not_be_read(prove, site, tmp_path, monkeypatch):
+    site.go_live("r3")
+
+    def refuse(*_args):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(_logs, "count_requests", refuse)
+    message = prove("traffic", {"log": "/var/log/nginx/access.log"})["message"]
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    assert f"{user} may not read /var/log/nginx/access.log; list {user} in nginx_log_readers" in message
 
 
 def test_traffic_that_was_not_watched_long_enough(prove, site, tmp_path):

@@ -14,6 +14,7 @@ import yaml
 from ansible_collections.slipway.laravel.plugins.action.signoff import documents
 from ansible_collections.slipway.laravel.plugins.plugin_utils import record
 from ansible_collections.slipway.laravel.plugins.plugin_utils.checklist import digest, load
+from ansible_collections.slipway.laravel.plugins.plugin_utils.masking import Masker
 from ansible_collections.slipway.laravel.plugins.plugin_utils.signoffs import (
     APPROVAL,
     LOOK_BACK,
@@ -503,6 +504,14 @@ def test_check_signs_with_its_evidence(binding):
     assert (data["reason"], data["evidence"]) == ("it answers", {"status": 200})
 
 
+def test_secrets_are_not_shown_to_whoever_is_asked(binding):
+    told = {**ILL["proof"], "message": "it answered s3cret-word", "evidence": {"body": "s3cret-word"}}
+    mask = Masker(["s3cret-word"]).data
+    desk = Desk(binding, "during", "before_switch", checks={"proof": told}, answers=["w known"], mask=mask)
+    assert "its check failed: it answered ********" in desk.asked[0]
+    assert "s3cret-word" not in "".join([*desk.asked, *desk.told, json.dumps(desk.kept)])
+
+
 def test_nobody_signs_what_a_check_has_shown_to_be_wrong(binding):
     desk = Desk(binding, "during", "before_switch", checks=ILL, answers=["s", "w known, ticket 8"])
     assert "its check failed: it answered 500" in desk.asked[0]
@@ -676,7 +685,10 @@ def test_overdue_sign_offs_are_told(tmp_path, binding, arguments, late):
     kept(tmp_path, binding, **arguments)
     told = overdue(earlier(str(tmp_path)), NOW)
     assert told == (
-        [f"Release r1 has overdue sign-offs: {late}. Give them with: ansible-playbook signoff.yml -e release=r1"]
+        [
+            f"Release r1 has overdue sign-offs: {late}. Give them with: ansible-playbook signoff.yml -i <inventory> -e "
+            f"release=r1"
+        ]
         if late
         else []
     )

@@ -1,0 +1,43 @@
+# Copyright: (c) 2026, the slipway.laravel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which process on the controller carries a run, and whether it still does.
+
+Private to this collection.
+"""
+
+from __future__ import annotations
+
+import os
+
+
+def _started(pid: str) -> str:
+    """Return when a process started, in ticks after the boot; '' when there is none of that number."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as handle:
+            # The name stands in brackets and may hold anything. A zombie has ended.
+            fields = handle.read().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] in "ZX" else fields[19]
+
+
+def _here() -> str:
+    """Return what tells this boot of this machine, and the process numbers of this container, from all others."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as handle:
+            return f"{handle.read().strip()} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
+
+
+def identity(pid: int) -> str:
+    """Return what a process can be known by for good; '' where there is no /proc."""
+    here, started = _here(), _started(str(pid))
+    return f"{here} {pid} {started}" if here and started else ""
+
+
+def gone(known: str) -> bool:
+    """Say whether a process was one of this controller and has ended; of others nobody here can tell."""
+    here, _space, process = known.rpartition(" ")[0].rpartition(" ")
+    return bool(here) and here == _here() and _started(process) != known.rpartition(" ")[2]
