@@ -46,9 +46,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
             # Ansible carries each task in a child.
             args["controller"] = controller.identity(os.getppid())
         result = self.carried_out(args, variables)
-        holder = next((phase["holder"] for phase in result.get("phases") or [] if "holder" in phase), {})
-        if controller.gone(holder.get("controller") or ""):
-            result = self.carried_out({**args, "dead_run": holder["run"]}, variables)
+        held_by: list[dict[str, Any]] = [phase["holder"] for phase in result.get("phases") or [] if "holder" in phase]
+        if held_by and controller.gone(held_by[0]["controller"] or ""):
+            result = self.carried_out({**args, "dead_run": held_by[0]["run"]}, variables)
         self._remove_tmp_path(self._connection._shell.tmpdir)
         return result
 

@@ -637,9 +637,7 @@ class Phases(DatabasePhases, MaintenancePhases):
             return []
         before = {worker["pid"]: worker["command"] for worker in self._workers()}
         young = list(before)
-        while young := [
-            pid for pid in young if _processes.age(pid) < _SETTLED and not _processes.looks_for_jobs(pid)
-        ]:
+        while young := [pid for pid in young if _processes.age(pid) < _SETTLED and not _processes.looks_for_jobs(pid)]:
             time.sleep(0.05)
         gone = set(before).difference(worker["pid"] for worker in self._workers())
         return [f"{before[pid]} (pid {pid}) ended as soon as it had started, see its log" for pid in gone]

@@ -198,7 +198,7 @@ def looks_for_jobs(pid: int) -> bool:
 
 def _connected(pid: int) -> set[str]:
     """Return the connected sockets where a process is, as its descriptors name them."""
-    found = set()
+    found: set[str] = set()
     # Columns of the state and of the inode, see proc_pid_net(5).
     for table, state, inode, connected in (("tcp", 3, 9, "01"), ("tcp6", 3, 9, "01"), ("unix", 5, 6, "03")):
         try:

@@ -147,7 +147,7 @@ def test_of_processes_elsewhere_nobody_can_tell():
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         assert gone(known), "a process that nobody has waited for"
     assert gone(known)
-    place, pid, started = known.rsplit(" ", 2)
+    place, _pid, started = known.rsplit(" ", 2)
     assert gone(f"{place} {os.getpid()} {started}"), "another process has its number"
 
 
