@@ -343,7 +343,7 @@ class Facts:
     def traffic(self, log: str, minutes: int, server: str) -> dict[str, Any]:
         switched = self._switched()
         since, now = _seconds(switched["switched_at"]), time.time()
-        until = min(now, since + minutes * 60)
+        until = min(now, since + minutes * 60) if minutes else now
         older = f"{log}.1"
         # The log may have been rotated since the switch; the part before is compressed a day later only.
         paths = [log, older] if os.path.isfile(older) and os.stat(older).st_mtime >= since else [log]

@@ -713,7 +713,7 @@ class Phases(DatabasePhases, MaintenancePhases):
         run, previous = self.params["run"], self.params["previous"]
         if not os.path.isdir(self.layout.private_dir):
             return {"changed": False, "reverted": False, "current": None}
-        if not self.layout.holds_lock(run):
+        if not self.layout.holds_lock(run, **({} if self.module.check_mode else {"phase": "revert"})):
             # Stopped before the lock was ours: nothing was changed, and what is there belongs to another run.
             return {"changed": False, "reverted": False, "current": self.layout.current()}
         if self.params["stay_shut"]:

@@ -501,7 +501,7 @@ def traffic(p: Values, facts: Values, context: Values) -> list[str]:
       passed. Limits hold for all hosts together, and the response time for each.
     parameters:
       log: The access log. Its older part, C(.1), is read as well when the switch is in there.
-      minutes: Minutes after the switch that are looked at.
+      minutes: Minutes after the switch that are looked at, 0 for those until now.
       server: Count only requests for this name.
       requests: {type: int, default: 1, description: "Requests that there have to be; of none, nothing is proven."}
       error_percent: {type: float, default: 1, description: Percentage of requests that the server may fail (5xx).}

@@ -116,6 +116,7 @@ class Signers:
         given = {item: {"status": "signed", "by": name, "evidence": "merge request 17"} for item in items}
         path = self.checkout.root / f"{name}.yml"
         path.write_text(yaml.safe_dump({"signoff_approvals": {**content, "commit": commit, "items": given}}))
+        path.with_suffix(".yml.sig").unlink(missing_ok=True)
         argv = ["ssh-keygen", "-Y", "sign", "-q", "-n", "slipway-approval", "-f", self.keys / name, path]
         subprocess.run(argv, check=True)
 
@@ -204,3 +205,42 @@ def test_anybody_can_verify_the_record(signers: Signers, checkout: Any) -> None:
     told = checkout.play("playbooks/verify_record.yml", "demo", *words, status=2)
     assert re.search(rf"{signers.path().name} line \d+ ", " ".join(told.split())), "the file and the line are named"
     signers.path().write_text(whole)
+
+
+PAPER = {
+    "ann": ["tests", "bugs", "feature-flags", "on-call", "banner", "api", "web"],
+    "bob": ["mobile-builds", "mobile"],
+}
+
+
+def test_the_list_of_a_team_with_two_languages_in_ci_and_the_rest_later(signers: Signers, checkout: Any) -> None:
+    notes = {"en": "Pages open faster.", "ar": "تُفتح الصفحات بسرعة أكبر."}
+    (checkout.root / "release-notes").mkdir()
+    for language, text in notes.items():
+        (checkout.root / f"release-notes/v1.1.0.{language}.md").write_text(text)
+    (build,) = [data for data in phases_of(checkout, "v1.1.0") if data["phase"] == "build"]
+    words = ("-e", "release_checklist=ispeaker-live")
+    told = signers.release(*words, status=2)
+    printed = re.search(r"# approvals\.yml\n(.*?)\n\n", told, re.DOTALL)[1]
+    for name, items in PAPER.items():
+        signers.approve(printed, name, items, build["commit"])
+    signers.release(*words, "-e", "@ann.yml", "-e", "@bob.yml")
+    signed = signers.signed()
+    for name, items in PAPER.items():
+        assert {item: signed[item] for item in items} == dict.fromkeys(items, ("signed", name))
+    assert signed["release-notes"] == ("signed", "check release_notes")
+    later = {item for item, (status, _by) in signed.items() if status not in ("signed", "waived")}
+    assert later == {"smoke-suite", "watch", "stakeholders"}, signed
+    argv = [
+        *(checkout.root / ".venv/bin/ansible-playbook", "signoff.yml", "-i", "inventories/demo", *signers.words, *words),
+        *("-e", f"release={checkout.get('/release')['release']}", "-e", "signoff_by=bob", "-e", "signoff_key=keys/bob"),
+    ]
+    terminal = Terminal(argv, checkout.root, {**checkout.environment(), **signers.environment})
+    terminal.until(r"Run the smoke suite(.|\n)*?stop asking  \[\w+\] \n")
+    terminal.say("s all six pass")
+    terminal.until(r"Stakeholders notified(.|\n)*?stop asking  \[\w+\] \n")
+    terminal.say("s mail of noon")
+    assert terminal.end() == 0, terminal.output
+    signed = signers.signed()
+    assert (signed["smoke-suite"], signed["stakeholders"]) == (("signed", "bob"), ("signed", "bob"))
+    assert signed["watch"][0] == "open", "half an hour has not passed"

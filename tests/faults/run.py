@@ -264,6 +264,10 @@ class Driver:
         if second.wait() == 0 or not second.told("is held by"):
             self.miss(f"the second release was not refused, see {second.log}")
 
+    def do_begin_second_release(self) -> None:
+        """One of the two may go live, or neither, when each got the lock of another host first."""
+        self.others.append(Release(self.folder, "second", self.well, {}))
+
     def do_wait(self, seconds: float) -> None:
         time.sleep(seconds)
 
@@ -328,6 +332,8 @@ class Driver:
                 status = self.run.wait()
                 if status == -1:
                     self.miss(f"the run did not end within {RUN_SECONDS} s")
+                if [status, *(other.wait() for other in self.others)].count(0) > 1:
+                    self.miss("two releases at once went live")
             finally:
                 self.act(self.case.undo)
             site.wait_until_ready()
@@ -406,6 +412,7 @@ class Driver:
             shown.append(old)
         if self.case.bad:
             shown += [self.others[0].release(), old]
+        shown += [other.release() for other in self.others if other.outcome() == "success"]
         if last and last != first:
             shown.append(last)
         return shown

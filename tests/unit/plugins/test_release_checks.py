@@ -773,6 +773,7 @@ def test_traffic_that_was_not_watched_long_enough(prove, site, tmp_path):
     assert found["message"].startswith("web1: 10")
     assert f"of 30 minutes have passed since the switch; check again from {ready} UTC on" in found["message"]
     assert prove("traffic", {"log": str(log), "minutes": 10})["ok"]
+    assert prove("traffic", {"log": str(log), "minutes": 0})["ok"]
 
 
 def test_traffic_over_a_rotation_and_on_two_hosts(prove, site, tmp_path):
