@@ -143,7 +143,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
             )
         self.directory = os.path.dirname(journal.path) if journal else ""
         login = record.user()
-        self.people = People(args["people"], args["operator"] or login, args["allowed_signers"], [login])
+        # Those of the record are who it is verified with later.
+        signers = args["allowed_signers"] or (journal.allowed_signers if journal else "")
+        self.people = People(args["people"], args["operator"] or login, signers, [login])
         self.unchecked = ""
         names = ("commit", "artifact_sha256", "hosts", "release")
         if args["of_release"]:

@@ -339,6 +339,8 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
             if room.f_bavail * room.f_frsize < ROOM:
                 raise OSError(f"{self._directory} is on a file system with less than 1 MiB free")
             self._record.masker = Masker(self._secrets())
+            if os.path.isfile(self._allowed_signers):
+                self._record.allowed_signers = self._allowed_signers
             self._record.append("run", self._about())
         except FAILURES as exc:
             self._refuse(str(exc))
@@ -447,7 +449,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
             if not killed_once or release_of(entries) != release:
                 killed.close()
                 return
-            killed.masker = begun.masker
+            killed.masker, killed.allowed_signers = begun.masker, begun.allowed_signers
             killed.append("resumed", {"by": self._who})
             for entry in begun.entries:
                 killed.append(entry["event"], entry["data"], entry["time"])

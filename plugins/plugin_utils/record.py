@@ -72,6 +72,8 @@ class RecordFile(ChainFile):
 
     # Knows only what looks like a secret, until the callback tells it the secrets of the inventory.
     masker = Masker()
+    # The file of those who may sign it, where there is one.
+    allowed_signers = ""
 
     def append(self, event: str, data: dict[str, Any], at: str = "") -> dict[str, Any]:
         return super().append(event, self.masker.data(data), at)

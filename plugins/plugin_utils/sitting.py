@@ -57,7 +57,8 @@ def known_so_far(phases: Sequence[Entry]) -> list[str]:
     lines = []
     commits = last.get("build", {}).get("commits") or []
     if commits:
-        lines.append(f"{len(commits)} commits since the release that is live:")
+        what = "1 commit" if len(commits) == 1 else f"{len(commits)} commits"
+        lines.append(f"{what} since the release that is live:")
         lines += [f"  {' '.join(str(line).split())}" for line in commits[:5]] + (["  …"] if len(commits) > 5 else [])
     plan, snapshot = last.get("plan", {}), last.get("snapshot", {})
     if plan:

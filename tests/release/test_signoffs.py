@@ -358,3 +358,18 @@ def test_release_checklist_of_the_live_rooms_from_end_to_end(team):
     texts = {data["item"]: data["text"] for data in entries(path, "signoff")}
     assert texts["stakeholders"]["ar"] == "أُبلغ أصحاب المصلحة."
     assert entries(path, "outcome")[0]["outcome"] == "success"
+
+
+def test_whoever_is_listed_beside_the_records_signs_with_their_key(team):
+    key = team.make_key("carol")
+    write(team.fleet.records.parent / "allowed_signers", f"carol {key}\n")
+    options = ["-e", json.dumps({"release_version": "v1", "release_force": True, "signoff_by": "carol"})]
+    options += ["-e", "release_checklist=checklists/short.yml", "-e", "laravel_operator=carol"]
+    answers = [(text, "s") for text in ("Tests pass", "Go ahead", "It works")]
+    later = [("Verified by somebody else", "l"), ("They were told", "l")]
+    run = team.at_terminal("release.yml", [*answers, *later], *options, "-e", f"signoff_key={team.home}/keys/carol")
+    assert run.status == 0, run.output
+    path = team.records()[-1]
+    assert all(data["signature"] for data in entries(path, "signoff") if data["status"] == "signed")
+    found = verify_entered(str(path), str(team.fleet.records.parent / "allowed_signers"), False)
+    assert [fault for fault in found.faults if "signed" in fault["text"]] == []
