@@ -429,8 +429,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
             by_id = {item["id"]: item for item in sitting.items}
             missing = [(stage, by_id[data["item"]], f"{data['status']} {data['reason']}".strip()) for data in left]
             return {**result, **self.stopped(missing, False)}
-        for text in result["left"]:
-            display.warning(visible(f"Sign-off {text}"))
         return result
 
     def stopped(self, missing: list[tuple[str, Item, str]], interactive: bool) -> dict[str, Any]:

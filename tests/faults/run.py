@@ -375,7 +375,7 @@ class Driver:
 
     def release_bad(self) -> None:
         """Before the next run succeeds, one that does not: all hosts have to go back to the same release."""
-        bad = Release(self.folder, "bad", self.case.bad)
+        bad = Release(self.folder, "bad", self.case.bad, {})
         bad.wait()
         self.others.append(bad)
         if bad.outcome() != "reverted":
