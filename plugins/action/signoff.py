@@ -143,8 +143,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
             )
         self.directory = os.path.dirname(journal.path) if journal else ""
         login = record.user()
-        # Those of the record are who it is verified with later.
-        signers = args["allowed_signers"] or (journal.allowed_signers if journal else "")
+        signers = args["allowed_signers"]
+        if journal and not signers and not any((person or {}).get("key") for person in args["people"].values()):
+            # Who the record is verified with later. Where people have keys here, a file beside the records, which many
+            # may write, gives them no others.
+            signers = journal.allowed_signers
         self.people = People(args["people"], args["operator"] or login, signers, [login])
         self.unchecked = ""
         names = ("commit", "artifact_sha256", "hosts", "release")

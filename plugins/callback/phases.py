@@ -178,7 +178,7 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
             super().v2_runner_on_ok(result)
             return
         self._flush()
-        for text in map(masked, texts):
+        for text in texts:
             self._display.display(f"\n{text}", color=C.COLOR_WARN if text.startswith("WARNING") else None)
 
     # What happens in the run

@@ -486,6 +486,9 @@ class Layout:
 
         The lock tells of the run on the controller, which may be gone while what it has begun here goes on.
         """
+        if not os.path.isdir(self.root):
+            yield
+            return
         descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH)

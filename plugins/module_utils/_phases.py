@@ -64,8 +64,9 @@ if (isset($_GET['forget']) && function_exists('opcache_get_status')) {
 echo json_encode(function_exists('opcache_get_status') ? opcache_get_status(false) : false);
 """
 
-# Seconds for which a worker has to last before it counts, unless it is seen to look for jobs: one whose code is bad
-# starts, and ends when it has loaded it. Laravel has loaded its own in 0.2 s, and in 1 s on a machine with much to do.
+# Seconds for which a worker has to last before it counts: one whose code is bad starts, and ends when it has loaded it,
+# and one that cannot reach its queue a second later. Laravel has loaded its own in 0.2 s, and in 1 s on a machine with
+# much to do.
 _SETTLED = 2.0
 
 # Seconds for which what a dead run has begun on this host, a migration say, is waited for.
@@ -84,8 +85,13 @@ _LAST = ("revert", "finish")
 class Phases(DatabasePhases, MaintenancePhases):
     """The phases of one release on this host."""
 
-    def __init__(self, module: AnsibleModule) -> None:
+    def __init__(self, module: AnsibleModule, until_end: contextlib.ExitStack) -> None:
+        """:param until_end: closed when all phases of this run of the module are over"""
         super().__init__(module)
+        self.until_end = until_end
+        if not module.check_mode and module.params["phases"][:1] != ["preflight"]:
+            # Before the first look at whose the lock is: whoever finds nobody at work may take it.
+            until_end.enter_context(self.layout.at_work())
         self.smoke = self._take_smoke()
         self.answers: list[dict[str, Any]] = []
         self.artifact_url = _artifact.take_address(module) if self.params["artifact_url"] else ""
@@ -112,11 +118,7 @@ class Phases(DatabasePhases, MaintenancePhases):
                 self.guard("nothing was done", phase=phase, release=self.release)
                 if working and phase not in _LAST:
                     self._note(phase)
-            with contextlib.ExitStack() as signs_of_life:
-                if working:
-                    signs_of_life.enter_context(Heartbeat(self.layout, self.params["run"]))
-                if working and phase != "preflight" and os.path.isdir(self.layout.root):
-                    signs_of_life.enter_context(self.layout.at_work())
+            with Heartbeat(self.layout, self.params["run"]) if working else contextlib.nullcontext():
                 evidence: dict[str, Any] = method()
             if phase not in _LAST:
                 self.guard(f"stopped after {phase}")
@@ -178,6 +180,7 @@ class Phases(DatabasePhases, MaintenancePhases):
                 phase="preflight",
                 controller=params["controller"],
             )
+            self.until_end.enter_context(layout.at_work())
             # With the lock ours, what lies there was left by a run that was killed.
             unfinished, unproven = self._unfinished(), self._unproven()
             if params["resume"]:
@@ -631,15 +634,13 @@ class Phases(DatabasePhases, MaintenancePhases):
         return {"changed": False, "workers": running, "url": url, "answers": answers, "pages": self.answers}
 
     def _short_lived(self) -> list[str]:
-        """Wait until each worker looks for jobs or has lasted for a moment, and name those that ended instead."""
+        """Wait until the youngest worker has lasted for a moment, and name those that have not."""
         # In maintenance mode a worker with --max-time ends each second: Laravel counts from the start of the machine.
         if not self.params["verify_workers"] or self._marker() or self._down_file():
             return []
         before = {worker["pid"]: worker["command"] for worker in self._workers()}
-        young = list(before)
-        while young := [pid for pid in young if _processes.age(pid) < _SETTLED and not _processes.looks_for_jobs(pid)]:
-            time.sleep(0.05)
-        gone = set(before).difference(worker["pid"] for worker in self._workers())
+        time.sleep(max([0.0, *(_SETTLED - _processes.age(pid) for pid in before)]))
+        gone = [pid for pid in before if pid not in {worker["pid"] for worker in self._workers()}]
         return [f"{before[pid]} (pid {pid}) ended as soon as it had started, see its log" for pid in gone]
 
     def _burst(self) -> tuple[int, str | None]:

@@ -8,10 +8,8 @@ Private to this collection.
 
 from __future__ import annotations
 
-import math
 import os
 import re
-import signal
 import time
 from typing import Any
 
@@ -168,46 +166,13 @@ def workers(root: str, node: bool = False) -> list[dict[str, Any]]:
 
 
 def age(pid: int) -> float:
-    """Return for how many seconds a process has been running, infinity when it is not there any more."""
+    """Return for how many seconds a process has been running, 0 when it is not there any more."""
     try:
         start = _Process(str(pid)).stat()[1] / os.sysconf("SC_CLK_TCK")
         with open("/proc/uptime", encoding="ascii") as handle:
             return max(0.0, float(handle.read().split()[0]) - start)
     except OSError:
-        return math.inf
-
-
-def looks_for_jobs(pid: int) -> bool:
-    """Say whether a process is a worker of Laravel that has loaded its code and is connected to where its jobs are.
-
-    ``Illuminate\\Queue\\Worker::daemon`` takes SIGCONT right before its loop, in every version; nothing else in PHP
-    does. In the loop it connects; where it cannot, it has no connection and ends after a second. A queue that needs
-    none (in SQLite, say) leaves the answer at no.
-    """
-    try:
-        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as handle:
-            caught = next((line.split()[1] for line in handle if line.startswith("SigCgt:")), "0")
-        if not int(caught, 16) >> (signal.SIGCONT - 1) & 1:
-            return False
-        # The first three may be connected to a journal.
-        links = [os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd") if int(name) > 2]
-        return not _connected(pid).isdisjoint(links)
-    except OSError:
-        return False
-
-
-def _connected(pid: int) -> set[str]:
-    """Return the connected sockets where a process is, as its descriptors name them."""
-    found: set[str] = set()
-    # Columns of the state and of the inode, see proc_pid_net(5).
-    for table, state, inode, connected in (("tcp", 3, 9, "01"), ("tcp6", 3, 9, "01"), ("unix", 5, 6, "03")):
-        try:
-            with open(f"/proc/{pid}/net/{table}", encoding="utf-8", errors="replace") as handle:
-                rows = [line.split() for line in handle][1:]
-        except FileNotFoundError:
-            continue  # A machine without IPv6.
-        found.update(f"socket:[{row[inode]}]" for row in rows if row[state] == connected)
-    return found
+        return 0.0
 
 
 def artisan(root: str, commands: tuple[str, ...]) -> list[int]:

@@ -588,6 +588,7 @@ failed_phase:
   type: str
 """
 
+import contextlib
 import os
 import time
 from typing import Any
@@ -740,14 +741,19 @@ def main() -> None:
         module.fail_json(msg=f"release is needed for the phases {', '.join(p for p in phases if p not in nameless)}")
     if module.params["release"] in (".", "..") or "/" in module.params["release"]:
         module.fail_json(msg=f"release {module.params['release']!r} is not the name of a directory in releases/")
-    work = Phases(module)
+    with contextlib.ExitStack() as until_end:
+        carry_out(module, Phases(module, until_end))
+
+
+def carry_out(module: AnsibleModule, work: Phases) -> None:
+    """Carry out the phases, one after the other, until one fails."""
     done: list[dict[str, Any]] = []
 
     def result() -> dict[str, Any]:
         return {"release": module.params["release"], "phases": done, **({"build": work.built} if work.built else {})}
 
     live_before = work.layout.current()
-    for phase in phases:
+    for phase in module.params["phases"]:
         started = time.monotonic()
         try:
             evidence = work.run(phase)

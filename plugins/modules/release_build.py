@@ -308,10 +308,11 @@ from ansible_collections.slipway.laravel.plugins.module_utils._runner import Bui
 def carry_out(module: AnsibleModule, build: Build) -> dict[str, Any]:
     """Build, and where this is a part of a run, only while that holds the lock."""
     run, layout = module.params["run"], build.layout
-    if not run or module.check_mode or not layout.holds_lock(run, phase="build"):
-        return build.carry_out()
-    with Heartbeat(layout, run), layout.at_work():
-        result = build.carry_out()
+    with layout.at_work():
+        if not run or module.check_mode or not layout.holds_lock(run, phase="build"):
+            return build.carry_out()
+        with Heartbeat(layout, run):
+            result = build.carry_out()
     if not layout.holds_lock(run, release=result["release"]):
         raise build.runner.error(
             f"build: {layout.lock_path} is not held by run {run} any more; stopped after the build"

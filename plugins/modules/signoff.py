@@ -113,8 +113,9 @@ options:
     default: false
   allowed_signers:
     description:
-      - File with the keys that may sign, as ssh-keygen has it, besides those of O(people). Empty for the one that the
-        record is verified with, C(allowed_signers) in the directory of the records, where there is one.
+      - File with the keys that may sign, as ssh-keygen has it, besides those of O(people). Empty, and nobody
+        there has a key, it is the one that the record is verified with, C(allowed_signers) in the directory of the
+        records, where there is one.
     type: str
     default: ""
   key:

@@ -12,14 +12,25 @@ import os
 
 
 def _started(pid: str) -> str:
-    """Return when a process started, in ticks after the boot; '' when there is none of that number."""
+    """Return when a process started, in ticks after the boot, or that it has ended; '' when this user may not know."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as handle:
-            # The name stands in brackets and may hold anything. A zombie has ended.
+            # The name stands in brackets and may hold anything.
             fields = handle.read().rpartition(")")[2].split()
     except OSError:
         return ""
-    return "" if fields[0] in "ZX" else fields[19]
+    return "ended" if fields[0] in "ZX" else fields[19]
+
+
+def _exists(pid: str) -> bool:
+    # The processes of others may be hidden in /proc, but not from this.
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _here() -> str:
@@ -39,5 +50,8 @@ def identity(pid: int) -> str:
 
 def gone(known: str) -> bool:
     """Say whether a process was one of this controller and has ended; of others nobody here can tell."""
-    here, _space, process = known.rpartition(" ")[0].rpartition(" ")
-    return bool(here) and here == _here() and _started(process) != known.rpartition(" ")[2]
+    place, _space, started = known.rpartition(" ")
+    here, _space, process = place.rpartition(" ")
+    if not here or here != _here() or not process.isdigit():
+        return False
+    return not _exists(process) or _started(process) not in ("", started)

@@ -145,7 +145,7 @@ class Sitting:
         finding: Mapping[str, Any] = {}
         unchecked = bool(item.get("check") and self.unchecked)
         if item.get("check") and not unchecked:
-            finding = self.findings[item["id"]] = self.evaluate(item)
+            finding = self.findings[item["id"]] = self.mask(dict(self.evaluate(item)))
             if finding["ok"] is not False:
                 name = f"check {item['check']['name']}"
                 status = "signed" if finding["ok"] else "waived"
@@ -290,7 +290,7 @@ class Sitting:
 
     def _ask_for(self, item: Item, place: str) -> str:
         """Ask until an item is signed, failed, waived or put off."""
-        finding = self.mask(dict(self.findings.get(item["id"], {})))
+        finding = self.findings.get(item["id"])
         head = [f"[{place}] {text_of(item, self.language)}"]
         if item.get("section"):
             head[0] += f"  ({text_of(item, self.language, 'section')})"

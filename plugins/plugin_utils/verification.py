@@ -256,8 +256,6 @@ def _verify_ledger(result: Verification, directory: str, ledger_head: str, only:
         result.fault(path, what, line)
     entered: Entered = {}
     entries = _valid_entries(content)
-    signed = [line for line, entry in entries if entry["data"].get("signature")]
-    early: list[int] = []
     for line, entry in entries:
         data = entry["data"]
         if not all(isinstance(data.get(name), kind) for name, kind in DESCRIPTION.items()):
@@ -266,36 +264,21 @@ def _verify_ledger(result: Verification, directory: str, ledger_head: str, only:
         if data["inventory"] != os.path.basename(directory):
             result.fault(path, f"is about the inventory {data['inventory']}", line)
         key = ""
-        if signed and line < signed[0]:
-            early += [line] if only in ("", data["record"]) else []
-        elif only in ("", data["record"]):
+        if only in ("", data["record"]):
             key = result.check_signature(path, line, text_of(data), data["signature"], data["signer"], entry["time"])
         entered.setdefault(data["record"], []).append((line, data, key))
     if ledger_head and ledger_head not in [entry["hash"] for _line, entry in entries]:
         result.fault(path, f"does not hold the entry {ledger_head}, which it once ended with")
-    covered = _verify_ledger_head(result, path, content, entries[-1][1]["time"] if entries else "")
-    if early and covered:
-        # A team that begins to sign has made releases before; whoever signs the ledger vouches for what it holds.
-        lines = f"line {early[0]} was" if len(early) == 1 else f"lines {early[0]} to {early[-1]} were"
-        result.notes.append(f"{path} {lines} entered before records were signed; the signature of the ledger covers it")
-    elif result.signed:
-        for line in early:
-            result.fault(path, "is not signed", line)
-    return entered
-
-
-def _verify_ledger_head(result: Verification, path: str, content: bytes, time: str) -> bool:
-    """Verify what is signed of the ledger as a whole; say whether that is well."""
     base = os.path.splitext(path)[0]
     head = _text(f"{base}.head")
     if head is None:
         result.fault(f"{base}.head", "is not there")
-        return False
+        return entered
     signer = next((line[9:] for line in head.splitlines() if line.startswith("# signer ")), "")
-    before = len(result.faults)
-    _compare_head(result, path, content, head, os.path.basename(os.path.dirname(path)), signer)
-    key = result.check_signature(f"{base}.sig", 0, head, _text(f"{base}.sig") or "", signer, time)
-    return bool(key) and len(result.faults) == before
+    _compare_head(result, path, content, head, os.path.basename(directory), signer)
+    time = entries[-1][1]["time"] if entries else ""
+    result.check_signature(f"{base}.sig", 0, head, _text(f"{base}.sig") or "", signer, time)
+    return entered
 
 
 def _check_signoffs(

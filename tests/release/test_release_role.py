@@ -203,7 +203,7 @@ def test_host_that_goes_away_before_the_switch_stops_the_release(stage):
     assert run.outcome()["live"]["web1"] == before[1]["web1"]
     text = told(run)
     assert "this host cannot be reached. live was " in text
-    assert "release again, from another machine with -e release_takeover=true" in text
+    assert "release again, from elsewhere with -e release_takeover=true" in text
     assert "web2: not reached, so what is live there is not known" in text
     stage.comes_back()
 

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 testinfra_hosts = ["ansible://laravel"]
-REPOSITORY = Path(__file__).resolve().parents[3]
 ROOT = "/var/www/logbook"
 RELEASE_ID = r"\d{8}T\d{6}Z-[0-9a-f]{8}"
 WORKER = "logbook-queue-default"
@@ -133,17 +132,6 @@ def test_page_has_built_assets(site):
 def test_note_is_handled_by_a_worker(site):
     note = site.note("written by the test")
     assert note["handled_by"] == site.live
-
-
-def test_worker_is_seen_to_look_for_jobs_and_other_php_is_not(site, host):
-    code = (REPOSITORY / "plugins/module_utils/_processes.py").read_text()
-    code += "\nimport sys; print(*(looks_for_jobs(int(pid)) for pid in sys.argv[1:]))"
-    idle = """php -r '$held = stream_socket_client("tcp://127.0.0.1:80"); echo "up\n"; sleep(60);'"""
-    (worker,) = site.workers()
-    seen = host.check_output(
-        f"mkfifo /tmp/up; {idle} > /tmp/up & read up < /tmp/up; python3 -c %s %s $!; kill $!; rm /tmp/up", code, worker
-    )
-    assert seen == "True False"
 
 
 def test_upload_stays_in_shared_storage(site):

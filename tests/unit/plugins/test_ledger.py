@@ -180,30 +180,6 @@ def test_signatures_that_were_taken_away_are_found(home):
     ]
 
 
-def test_what_was_entered_before_anybody_signed_is_covered_by_the_ledger(keys, tmp_path):
-    directory = tmp_path / "production"
-    for name in ("r1", "r2"):
-        release(directory, name)
-    allow(tmp_path / "allowed_signers", ann=keys["ann"])
-    assert [line for line in found(tmp_path) if "ledger.jsonl" in line] == [
-        "ledger.jsonl 1 is not signed",
-        "ledger.jsonl 2 is not signed",
-    ]
-    release(directory, "r3", signer("ann", keys["ann"]))
-    assert found(tmp_path) == []
-    notes = verify_directory(str(directory), str(tmp_path / "allowed_signers"), True).notes
-    assert any("lines 1 to 2 were entered before records were signed" in note for note in notes)
-    release(directory, "r4")
-    assert "ledger.jsonl 4 is not signed" in found(tmp_path), "from then on each has to be signed"
-
-
-def test_a_signature_that_was_taken_away_at_the_beginning_is_found(home):
-    rewrite(home / "production/ledger.jsonl", lambda entries: entries[0]["data"].update(signature=""))
-    told = found(home)
-    assert "ledger.jsonl 1 is not signed" in told
-    assert "ledger.jsonl 4 is not what was signed (ledger.head)" in told
-
-
 def test_a_wrong_signer_is_named(home, keys):
     release(home / "production", "r4", signer("ann", keys["bob"]))
     release(home / "production", "r5", signer("eve", keys["eve"]))

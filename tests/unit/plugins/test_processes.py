@@ -4,7 +4,6 @@ import calendar
 import mmap
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -88,51 +87,6 @@ def test_what_a_worker_has_started_has_it_as_parent(process, tmp_path):
         found = {worker["command"]: worker for worker in _processes.workers(str(tmp_path))}
         os.killpg(child.pid, 9)
     assert (found["horizon"]["parent"], found["horizon:work"]["parent"]) == (0, child.pid)
-
-
-@pytest.fixture
-def server():
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        yield listening
-
-
-WORKER = """
-import os, signal, socket, sys, time
-port, kind, takes = int(sys.argv[1]), sys.argv[2], sys.argv[3] == "yes"
-if takes:
-    signal.signal(signal.SIGCONT, lambda *_: None)
-if kind == "tcp":
-    held = socket.create_connection(("127.0.0.1", port))
-elif kind == "unix":
-    held = socket.socketpair()
-elif kind == "refused":
-    held = socket.socket()
-    held.connect_ex(("127.0.0.1", 1))
-print(flush=True)
-time.sleep(60)
-"""
-
-
-@pytest.mark.parametrize(
-    "connected_by, takes_signal, looks",
-    [
-        ("tcp", "yes", True),
-        ("unix", "yes", True),
-        ("refused", "yes", False),
-        ("nothing", "yes", False),
-        ("tcp", "no", False),
-    ],
-)
-def test_worker_that_looks_for_jobs(server, connected_by, takes_signal, looks):
-    argv = [sys.executable, "-ISc", WORKER, str(server.getsockname()[1]), connected_by, takes_signal]
-    # Under systemd what a worker prints goes to a connected socket as well.
-    journal, theirs = socket.socketpair()
-    with journal, theirs, subprocess.Popen(argv, stdin=theirs, stdout=subprocess.PIPE) as child:
-        child.stdout.readline()
-        found = _processes.looks_for_jobs(child.pid)
-        child.kill()
-    assert found is looks
-    assert not _processes.looks_for_jobs(child.pid)
 
 
 @pytest.mark.parametrize(

@@ -510,6 +510,9 @@ def test_secrets_are_not_shown_to_whoever_is_asked(binding):
     desk = Desk(binding, "during", "before_switch", checks={"proof": told}, answers=["w known"], mask=mask)
     assert "its check failed: it answered ********" in desk.asked[0]
     assert "s3cret-word" not in "".join([*desk.asked, *desk.told, json.dumps(desk.kept)])
+    approved = [document(binding, proof={"by": "eve"})]
+    alone = Desk(binding, "during", "before_switch", checks={"proof": told}, mask=mask, documents=approved)
+    assert "s3cret-word" not in "".join([*alone.told, str(alone.sitting.reasons), json.dumps(alone.kept)])
 
 
 def test_nobody_signs_what_a_check_has_shown_to_be_wrong(binding):
