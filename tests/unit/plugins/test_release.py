@@ -212,6 +212,16 @@ def test_phases_are_seen_to_be_at_work(live, monkeypatch):
     assert (seen, layout.is_at_work()) == ([True], False)
 
 
+def test_preflight_is_at_work_before_it_removes_anything_and_others_before_they_look_at_the_lock(live, monkeypatch):
+    layout, seen = Layout(str(live.root)), []
+    monkeypatch.setattr(_phases.Phases, "_clean_up", lambda self: seen.append(layout.is_at_work()) or [])
+    assert live.run("preflight", release="")[0] == 0
+    monkeypatch.setattr(_phases.Phases, "guard", lambda self, *_a, **_k: seen.append(layout.is_at_work()))
+    assert live.run("probe", release="r2")[0] == 0
+    assert seen == [True, True, True]
+    assert not layout.is_at_work()
+
+
 def test_preflight_removes_what_a_killed_run_left(site):
     for name in ("build/r0/tree", "staging-r0"):
         (site.root / ".slipway" / name).mkdir(parents=True)

@@ -151,6 +151,12 @@ def test_of_processes_elsewhere_nobody_can_tell():
     assert gone(f"{place} {os.getpid()} {started}"), "another process has its number"
 
 
+def test_process_that_proc_hides_is_not_gone(monkeypatch):
+    known = identity(os.getpid())
+    monkeypatch.setattr("ansible_collections.slipway.laravel.plugins.plugin_utils.controller._started", lambda _pid: "")
+    assert not gone(known)
+
+
 def test_check_mode_takes_nothing_along(controller):
     result = controller.run("release", "--check", phases=["stage"], artifact_from="/nowhere")
     assert result["phases"][0]["artifact"] is None
