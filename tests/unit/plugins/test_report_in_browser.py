@@ -44,6 +44,7 @@ onload = () => {
     return {
       title: page.title, width: page.documentElement.scrollWidth, wide: wide.map((one) => one.outerHTML.slice(0, 200)),
       loaded: frame.contentWindow.performance.getEntriesByType("resource").map((one) => one.name),
+      arabic: [...page.querySelectorAll("[lang=ar]")].map((one) => frame.contentWindow.getComputedStyle(one).direction),
       ran: Boolean(frame.contentWindow.ran), scripts: page.querySelectorAll("script, img, iframe").length,
     };
   });
@@ -101,6 +102,9 @@ def seen(tmp_path_factory):
     found = re.search(r'<pre id="found">(.*?)</pre>', result.stdout, re.DOTALL)
     assert found, result.stdout[-2000:] + result.stderr[-2000:]
     pages = dict(zip(PAGES, json.loads(html.unescape(found[1])), strict=True))
+    argv = [CHROMIUM, *FLAGS, f"--user-data-dir={home}/profile", f"--print-to-pdf={home}/usual.pdf"]
+    subprocess.run([*argv, home / "usual.html"], capture_output=True, timeout=180, check=True)
+    pages["usual"]["printed"] = (home / "usual.pdf").read_bytes()
     log = (home / "net.json").read_text().splitlines()
     # An event is a line; those of the browser itself have no page that they come from.
     requests = [line for line in log if '"initiator":"http://127.0.0.1:' in line]
@@ -119,6 +123,16 @@ def test_page_loads_nothing_and_runs_nothing(seen, name):
     page = seen[0][name]
     assert (page["loaded"], page["ran"], page["scripts"]) == ([], False, 0)
     assert page["title"].startswith("Releases of" if name == "index" else "Release ")
+
+
+def test_arabic_runs_from_right_to_left(seen):
+    arabic = seen[0]["usual"]["arabic"]
+    assert (len(arabic) > 10, set(arabic)) == (True, {"rtl"})
+
+
+def test_page_is_printed_on_a4(seen):
+    boxes = re.findall(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", seen[0]["usual"]["printed"])
+    assert {(round(float(width)), round(float(height))) for width, height in boxes} == {(595, 842)}
 
 
 def test_nobody_else_is_asked_for_anything(seen):
