@@ -414,12 +414,8 @@ class Layout:
 
         Without it two runs that both find a lock left behind could take it one from the other.
         """
-        descriptor = os.open(self.private_dir, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with _flocked(self.private_dir, fcntl.LOCK_EX):
             yield
-        finally:
-            os.close(descriptor)
 
     def lock_holder(self) -> dict[str, Any] | None:
         """Return who holds the lock, with ``age``, the seconds since its last heartbeat, and ``rebooted``, whether this
@@ -486,26 +482,16 @@ class Layout:
 
         The lock tells of the run on the controller, which may be gone while what it has begun here goes on.
         """
-        if not os.path.isdir(self.root):
+        with _flocked(self.root, fcntl.LOCK_SH) if os.path.isdir(self.root) else contextlib.nullcontext():
             yield
-            return
-        descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
-            yield
-        finally:
-            os.close(descriptor)
 
     def is_at_work(self) -> bool:
         """Say whether a module works on this host, besides one that only looks."""
-        descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with _flocked(self.root, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                return False
         except BlockingIOError:
             return True
-        finally:
-            os.close(descriptor)
-        return False
 
     def holds_lock(self, run: str, **about: Any) -> bool:
         """Say whether a run holds the lock, and if so give its heartbeat.
@@ -534,6 +520,16 @@ class Layout:
                 return False
             os.unlink(self.lock_path)
         return True
+
+
+@contextlib.contextmanager
+def _flocked(directory: str, how: int) -> Iterator[None]:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, how)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class Heartbeat:
