@@ -144,7 +144,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         self.directory = os.path.dirname(journal.path) if journal else ""
         login = record.user()
         signers = args["allowed_signers"]
-        if journal and not signers and not any((person or {}).get("key") for person in args["people"].values()):
+        keyed = any(isinstance(person, Mapping) and person.get("key") for person in args["people"].values())
+        if journal and not signers and not keyed:
             # Who the record is verified with later. Where people have keys here, a file beside the records, which many
             # may write, gives them no others.
             signers = journal.allowed_signers

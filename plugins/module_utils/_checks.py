@@ -353,7 +353,9 @@ class Facts:
             raise MissingError(f"{log} does not exist", "set nginx_log_format: json, or correct log") from exc
         except PermissionError as exc:
             user = pwd.getpwuid(os.geteuid()).pw_name
-            raise MissingError(f"{user} may not read {log}", f"list {user} in nginx_log_readers, site.yml") from exc
+            raise MissingError(
+                f"{user} may not read {log}", f"list {user} in nginx_log_readers and run site.yml"
+            ) from exc
         return {**switched, "minutes": round((until - since) / 60, 1), **counts}
 
     # Endpoints

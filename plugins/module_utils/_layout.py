@@ -458,7 +458,8 @@ class Layout:
                 if holder.get("run") != dead_run:
                     raise LockedError(self.held(holder), holder)
                 if self.is_at_work():
-                    raise LockedError(f"{self.held(holder)}; its controller is gone, its work here goes on", holder)
+                    remedy = "its controller is gone, its work here goes on: wait for its end, then run the same again"
+                    raise LockedError(self.held(holder, remedy), holder)
             content: dict[str, Any] = {"run": run, "owner": owner, "since": utc_now(), "ttl": ttl, **about}
             if holder is not None:
                 # For whoever looks at the lock, and for the run that it was taken from.
@@ -466,14 +467,14 @@ class Layout:
             self._write_lock(content)
         return holder and {name: value for name, value in holder.items() if name != "controller"}
 
-    def held(self, holder: dict[str, Any]) -> str:
+    def held(self, holder: dict[str, Any], remedy: str = "") -> str:
         """Say who holds the lock, and what to do."""
+        remedy = remedy or "wait for that run, or, when it is surely dead, add -e release_takeover=true"
         at = f" in phase {holder['phase']}" if holder.get("phase") else ""
         restarted = "; this host was restarted since then" if holder["rebooted"] else ""
         return (
             f"{self.lock_path} is held by {holder.get('owner')} since {holder.get('since')} (run {holder.get('run')}"
-            f"{at}, last sign of life {holder['age']} s ago{restarted}); wait for that run, or, when it is surely "
-            f"dead, add -e release_takeover=true"
+            f"{at}, last sign of life {holder['age']} s ago{restarted}); {remedy}"
         )
 
     @contextlib.contextmanager
@@ -482,7 +483,9 @@ class Layout:
 
         The lock tells of the run on the controller, which may be gone while what it has begun here goes on.
         """
-        with _flocked(self.root, fcntl.LOCK_SH) if os.path.isdir(self.root) else contextlib.nullcontext():
+        # Where this user may not look, or there is nothing yet, the phases say what is wrong.
+        there = os.path.isdir(self.root) and os.access(self.root, os.R_OK)
+        with _flocked(self.root, fcntl.LOCK_SH) if there else contextlib.nullcontext():
             yield
 
     def is_at_work(self) -> bool:

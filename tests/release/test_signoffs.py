@@ -196,6 +196,13 @@ def test_second_pair_of_eyes_needs_to_know_whose_the_first_is(team):
     assert phases(run) == {"preflight", "revert"}
 
 
+def test_people_that_are_no_people_stop_it_before_the_build(team):
+    run = team.release("v1", "-e", json.dumps({"signoff_people": {"ann": "qa"}}))
+    assert run.status == 2
+    assert "signoff_people.ann has roles, a list, and key, a public SSH key" in told(run)
+    assert "build" not in phases(run)
+
+
 def test_check_mode_asks_for_nothing(team):
     before = len(team.records())
     run = team.release("v2", "--check")
