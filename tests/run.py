@@ -39,7 +39,6 @@ IN_ALL: dict[str, list[str]] = {
     "base_firewall": [],
     "node": [],
     "mysql_sid": [],
-    "postgresql": [],
     "release_node": [],
     "queue_worker": [],
     "scheduler": [],

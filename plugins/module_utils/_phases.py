@@ -680,10 +680,12 @@ class Phases(DatabasePhases, MaintenancePhases):
         ]
         if others:
             problems.append(f"still on another release: {', '.join(others)}")
-        # What a worker has started is no worker of its own: Horizon has supervisors, Octane and PM2 have servers.
+        # What a worker has started is no worker of its own: Horizon has supervisors, Octane and npm have servers.
         ours = [worker for worker in running if worker["release"] == self.release and not worker["parent"]]
         if len(ours) < self.params["workers"]:
-            problems.append(f"{len(ours)} of {self.params['workers']} workers run {self.release}")
+            # Another user's processes cannot be told from none.
+            what = "workers" if self.laravel else "servers that this user may see"
+            problems.append(f"{len(ours)} of {self.params['workers']} {what} run {self.release}")
         return problems
 
     def _http_problems(self, deadline: float, cookie: str) -> list[str]:

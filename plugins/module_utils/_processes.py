@@ -33,6 +33,9 @@ _OCTANE = ("rr", "frankenphp", "swoole-server", "roadrunner-worker")
 _OCTANE_TITLE = "swoole_http_server"
 _JAVASCRIPT = ("node", "nodejs", "bun", "deno")
 
+# The title of PM2 itself. It holds no code of a release, though it has the directory that it was first started in.
+_PM2 = "PM2 v"
+
 
 class _Process:
     """What /proc tells of one process to this user."""
@@ -51,13 +54,7 @@ class _Process:
 
     def stat(self) -> tuple[int, int]:
         """Return its parent and its start, in ticks after the boot."""
-        try:
-            with open(f"{self._directory}/stat", encoding="utf-8", errors="replace") as handle:
-                # The name stands in brackets and may hold anything.
-                fields = handle.read().rpartition(")")[2].split()
-        except OSError:
-            return 0, 0
-        return int(fields[1]), int(fields[19])
+        return _stat(self.pid)
 
     def maps(self) -> str:
         try:
@@ -74,6 +71,17 @@ def command_line(pid: str | int) -> list[str]:
             return handle.read().decode("utf-8", "replace").rstrip("\0").split("\0")
     except OSError:
         return [""]
+
+
+def _stat(pid: int) -> tuple[int, int]:
+    """Return the parent of a process and its start, in ticks after the boot; every user may see them."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as handle:
+            # The name stands in brackets and may hold anything.
+            fields = handle.read().rpartition(")")[2].split()
+    except OSError:
+        return 0, 0
+    return int(fields[1]), int(fields[19])
 
 
 def _processes() -> list[_Process]:
@@ -111,6 +119,8 @@ def _artisan_command(words: list[str]) -> str:
 def _kind(process: _Process, parent: int, node: bool) -> tuple[str, str]:
     """Return what sort of worker a process is, '' for none, and what to call it; arguments may hold secrets."""
     words = process.words
+    if words[0].startswith(_PM2):
+        return "", ""
     command = _artisan_command(words)
     if command in WORKER_COMMANDS:
         return "artisan", command
@@ -135,14 +145,15 @@ def workers(root: str, node: bool = False) -> list[dict[str, Any]]:
     Those are the long-running artisan commands, the servers of Octane, what supervisor or PM2 runs with a release as
     its working directory, and with ``node`` every JavaScript process there. Each has its pid, what it is (``kind`` and
     ``command``), the release that it was started in, when (``started``, UTC), and ``parent``, where that is such a
-    process too, otherwise 0.
+    process too, otherwise 0. With ``node`` that is the nearest such process which it comes from: npm starts its scripts
+    in a shell.
 
     Only processes whose working directory this user may see are found: those of the application's own user, or all for
     root.
     """
     releases = os.path.join(os.path.realpath(root), "releases") + os.sep
     booted, ticks = _booted(), os.sysconf("SC_CLK_TCK")
-    found = []
+    found: list[dict[str, Any]] = []
     for process in _processes():
         release = _release_of(process.cwd, releases)
         if not release:
@@ -162,6 +173,9 @@ def workers(root: str, node: bool = False) -> list[dict[str, Any]]:
                 }
             )
     pids = {worker["pid"] for worker in found}
+    for worker in found:
+        while node and worker["parent"] not in {*pids, 0}:
+            worker["parent"] = _stat(worker["parent"])[0]
     return [{**worker, "parent": worker["parent"] if worker["parent"] in pids else 0} for worker in found]
 
 

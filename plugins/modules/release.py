@@ -133,8 +133,9 @@ options:
     default: []
   workers:
     description:
-      - Number of long-running processes (queue workers, Horizon, Reverb, Octane, programs of supervisor or PM2) that
-        C(verify) waits for. What one of them has started does not count, nor what ends within two seconds.
+      - Number of long-running processes (queue workers, Horizon, Reverb, Octane, programs of supervisor or PM2; servers
+        of a O(kind=node) application) that C(verify) waits for. What one of them has started does not count, nor what
+        ends within two seconds, nor what this user may not see because it is another user's.
     type: int
     default: 0
   fpm_socket:

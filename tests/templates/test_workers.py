@@ -187,6 +187,33 @@ def test_release_restarts_what_holds_code(role):
     assert int(node.value("__release_processes")) == 0
 
 
+@pytest.mark.parametrize(
+    ("apps", "given", "count"),
+    [
+        ([{"directory": "/srv/shop/current"}], {}, 1),
+        ([{"directory": "/srv/shop/current/.next/standalone/", "instances": "3"}], {}, 3),
+        ([{"directory": "/srv/shop/current", "instances": 2}, {"directory": "/srv/shop/current"}], {}, 3),
+        ([{"directory": "/srv/shop/current", "instances": 2}], {"release_root": "/srv/shop/"}, 2),
+        # Not of this application.
+        (
+            [{"directory": "/srv/shop2/current"}, {"directory": "/srv/shop/currently"}, {"directory": "/srv/shop"}],
+            {},
+            0,
+        ),
+        # Not to be seen by who releases.
+        ([{"directory": "/srv/shop/current", "user": "media"}], {}, 0),
+        ([{"directory": "/srv/shop/current"}], {"node_user": "media"}, 0),
+        ([{"directory": "/srv/shop/current", "user": "media"}], {"release_user": "media"}, 1),
+        ([{"directory": "/srv/shop/current", "user": "media"}], {"release_node_processes": 2}, 2),
+    ],
+)
+def test_servers_of_node_that_a_release_has_to_find(shop, apps, given, count):
+    # Secrets may need a vault that is shut in a release.
+    apps = [{"name": "web", "port": 3000, "environment": {"TOKEN": "{{ vault_token }}"}, **app} for app in apps]
+    node = shop("release", release_kind="node", node_apps=apps, group_names=[], **given)
+    assert int(node.value("__release_processes")) == count
+
+
 def test_cron_waits_for_the_first_release(shop):
     text = shop("scheduler").render("etc/cron.d/app.j2")
     assert 'MAILTO=""\n' in text

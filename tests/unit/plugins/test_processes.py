@@ -124,6 +124,41 @@ def test_javascript_processes(process, tmp_path):
         child.kill()
 
 
+def wait_for_bun(tmp_path):
+    deadline, found = time.monotonic() + 5, []
+    while "bun" not in [worker["command"] for worker in found] and time.monotonic() < deadline:
+        time.sleep(0.01)
+        found = _processes.workers(str(tmp_path), node=True)
+    return found
+
+
+def test_what_npm_starts_in_a_shell_comes_from_it(tmp_path):
+    (tmp_path / "releases/r1").mkdir(parents=True)
+    for name, program in (("node", "bash"), ("bun", "sleep")):
+        shutil.copy(shutil.which(program), tmp_path / name)
+    # Neither shell becomes its last command.
+    script = f"sh -c '{tmp_path}/bun 60; true'; true"
+    argv = [tmp_path / "node", "-c", script]
+    with subprocess.Popen(argv, cwd=tmp_path / "releases/r1", start_new_session=True) as child:
+        found = wait_for_bun(tmp_path)
+        os.killpg(child.pid, 9)
+    parents = {worker["command"].split()[0]: worker["parent"] for worker in found}
+    assert parents == {"node": 0, "bun": child.pid}
+
+
+def test_pm2_is_none_of_the_servers_that_it_runs(tmp_path):
+    (tmp_path / "releases/r1").mkdir(parents=True)
+    for name, program in (("node", "bash"), ("bun", "sleep")):
+        shutil.copy(shutil.which(program), tmp_path / name)
+    title = "PM2 v7.0.4: God Daemon (/run/node-shop)"
+    # It was started in a release, whose directory it keeps.
+    argv = ["bash", "-c", 'exec -a "$0" "$1" -c "$2"', title, tmp_path / "node", f"{tmp_path}/bun 60; true"]
+    with subprocess.Popen(argv, cwd=tmp_path / "releases/r1", start_new_session=True) as child:
+        found = wait_for_bun(tmp_path)
+        os.killpg(child.pid, 9)
+    assert [(worker["kind"], worker["command"], worker["parent"]) for worker in found] == [("pm2", "bun", 0)]
+
+
 def test_release_whose_program_or_library_runs_elsewhere_is_in_use(process, tmp_path):
     program = tmp_path / "releases/r2/rr"
     program.parent.mkdir(parents=True)

@@ -392,8 +392,20 @@ def test_node_processes_are_proven_and_not_signalled(site):
         site.run("switch", release="r2", **NODE)
         assert evidence(site.run("restart", release="r2", **NODE)[1])["stopped"] == []
         code, result = site.run("verify", release="r2", workers=1, **NODE)
-        assert f"still on another release: node (pid {child.pid}); 0 of 1 workers run r2" in result["msg"]
+        assert f"still on another release: node (pid {child.pid}); 0 of 1 servers that this user" in result["msg"]
         child.kill()
+
+
+def test_one_of_two_node_servers_that_is_missing_is_named(site):
+    site.path("r1").mkdir()
+    site.lock()
+    site.run("switch", release="r1", **NODE)
+    node = shutil.copy(shutil.which("sleep"), site.home / "bin/node")
+    with subprocess.Popen([node, "60"], cwd=site.path("r1")) as child:
+        code, result = site.run("verify", release="r1", workers=2, timeout=1, **NODE)
+        child.kill()
+    assert code == 1
+    assert "1 of 2 servers that this user may see run r1" in result["msg"]
 
 
 # Another tool's server
