@@ -39,6 +39,7 @@ IN_ALL: dict[str, list[str]] = {
     "base_firewall": [],
     "node": [],
     "mysql_sid": [],
+    "postgresql": [],
     "release_node": [],
     "queue_worker": [],
     "scheduler": [],

@@ -78,10 +78,15 @@ $questions = [
     ],
     'pgsql' => [
         'schemas' => 'select unnest(current_schemas(false)) as name',
-        'tables' => "select c.relname as name, greatest(c.reltuples::bigint, s.n_live_tup, 0) as amount,
-            pg_total_relation_size(c.oid) as size from pg_class c join pg_namespace n on n.oid = c.relnamespace
-            left join pg_stat_user_tables s on s.relid = c.oid
-            where n.nspname = any(current_schemas(false)) and c.relkind in ('r', 'p')",
+        // The rows of a partitioned table are in its partitions.
+        'tables' => "select c.relname as name, coalesce(sum(pg_total_relation_size(l.oid)), 0) as size,
+            coalesce(sum(greatest(l.reltuples::bigint, s.n_live_tup, 0)), 0) as amount
+            from pg_class c join pg_namespace n on n.oid = c.relnamespace
+            left join lateral unnest(case c.relkind when 'p'
+                then array(select relid::oid from pg_partition_tree(c.oid) where isleaf) else array[c.oid] end
+            ) as leaf on true
+            left join pg_class l on l.oid = leaf left join pg_stat_user_tables s on s.relid = leaf
+            where n.nspname = any(current_schemas(false)) and c.relkind in ('r', 'p') group by c.oid, c.relname",
         'columns' => "select a.attname as name, format_type(a.atttypid, a.atttypmod) as type,
             case when a.attnotnull then 0 else 1 end as nullable, case when a.atthasdef then 1 else 0 end as filled
             from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace

@@ -50,6 +50,14 @@ _DEFAULT_CONNECTION = re.compile(r"""['"]default['"]\s*=>\s*env\(\s*['"]DB_CONNE
 parse_dotenv = _dotenv.parse_dotenv
 
 
+def told_once(text: str) -> str:
+    """Return what a program said in one line: clients of PostgreSQL say it again of the attempt without TLS."""
+    lines = [line.strip() for line in text.splitlines()]
+    return " ".join(
+        " ".join(line for number, line in enumerate(lines) if not any(line in said for said in lines[:number])).split()
+    )
+
+
 def given(value: str | None) -> str | None:
     """Return a value of an ``.env``, None when it stands for nothing."""
     return None if value in (None, "", "null", "(null)") else value
@@ -143,7 +151,7 @@ def database_problem(
     )
     if rc == 0:
         return None
-    told = " ".join((err or out).split())
+    told = told_once(err or out)
     return f"the database {where} of .env cannot be used: {told}; start it, or correct DB_* in .env"
 
 

@@ -48,9 +48,17 @@ _DEFINES = (b"/*!50", b"CREATE ", b"/*M!")
 _SANDBOX = b"/*M!999999\\- enable the sandbox mode */"
 
 # Drops what an application can have made; what extensions brought stays.
+# A role may be gone, or the grant another one's to give: that keeps no data from being loaded.
+_GRANT = (
+    b"do $slipway$ begin %s exception when insufficient_privilege or undefined_object then "
+    b"raise warning '%%', sqlerrm; end $slipway$;\n"
+)
+
 _EMPTY_PGSQL = """
 set client_min_messages = warning;
 do $slipway$
+-- A transaction that somebody forgot shall not keep the site shut for ever.
+set lock_timeout = '60s';
 declare thing record;
 begin
   for thing in select nspname from pg_namespace n
@@ -258,9 +266,9 @@ class Server:
                 status = process.wait()
             if status != 0:
                 errors.seek(0)
-                told = " ".join(errors.read().decode("utf-8", "replace").split())
+                told = _probe.told_once(errors.read().decode("utf-8", "replace"))
                 # A dump without what another user made would not be whole.
-                lacks = re.search("denied|privilege", told) and self.database.driver == "mysql"
+                lacks = re.search("denied|privilege", told)
                 remedy = f"; grant {self.database.user} what it lacks, or give a snapshot_command" if lacks else ""
                 raise SnapshotError(
                     f"{os.path.basename(program)} exited {status}: {told[:500] or 'it said nothing'}{remedy}"
@@ -292,7 +300,7 @@ class Server:
         :raises SnapshotError: the dump failed or does not end as a whole one does
         """
         if self.database.driver == "pgsql":
-            program, arguments = self.program("pg_dump"), ["--no-owner", "--no-privileges"]
+            program, arguments = self.program("pg_dump"), ["--no-owner"]
         else:
             program = self.program("mariadb-dump", "mysqldump")
             arguments = ["--single-transaction", "--quick", "--routines", "--triggers", "--hex-blob"]
@@ -399,16 +407,21 @@ def _for_mysql(lines: Iterable[bytes], user: str) -> Iterator[bytes]:
 
 
 def _for_pgsql(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Leave out what only the owner of an extension may say."""
-    in_data = False
+    """Leave out what only the owner of an extension may say, and try what others were granted without insisting."""
+    in_data = in_grants = False
     for line in lines:
         if in_data:
             in_data = line != b"\\.\n"
         elif line.startswith(b"COPY ") and line.endswith(b" FROM stdin;\n"):
             in_data = True
         elif line.startswith(b"COMMENT ON EXTENSION "):
+        elif line.startswith(b"-- Name: "):
+            in_grants = b"; Type: ACL;" in line or b"; Type: DEFAULT ACL;" in line
             continue
         yield line
+        elif in_grants and line.endswith(b";\n"):
+            yield _GRANT % line[:-1]
+            continue
 
 
 class _Sink:
@@ -696,3 +709,6 @@ class Snapshots:
         for entry in old:
             self.remove(entry["name"])
         return [entry["id"] for entry in old]
+            if database.driver == "pgsql":
+                # What was there never went.
+                raise SnapshotError(f"{snapshot} was not loaded, and the database was not changed: {exc}") from exc

@@ -16,7 +16,8 @@ description:
   - A dump goes as a stream through gzip into a file of mode 0600 and is hashed meanwhile. It counts only when the
     program exited with 0 and the dump ends as a whole one does; otherwise no file is left.
   - Restoring checks the sha256, takes a snapshot of what is there, empties the database, and loads. When loading fails,
-    what was there is loaded again.
+    what was there is loaded again; on PostgreSQL both are one transaction.
+  - A managed database has its snapshots taken by O(command) and restored by O(restore_command), in the same order.
   - Passwords are handed over in a file in memory that only the program can open, never on a command line.
 author:
   - The slipway.laravel authors (@slipway)

@@ -309,3 +309,8 @@ def test_a_cookie_goes_along(http_server, fpm):
     assert http_server.cookies == ["a=b"]
     assert _probe.fpm_problem(fpm.address, "/srv/r1", "/up", "localhost", "a=b") is None
     assert fpm.requests[0]["HTTP_COOKIE"] == "a=b"
+
+
+def test_what_is_said_of_each_attempt_is_told_once():
+    attempt = 'connection to "db" failed: FATAL:  no\n'
+    assert _probe.told_once(f"[7] {attempt} {attempt}\tReally?") == '[7] connection to "db" failed: FATAL: no Really?'
