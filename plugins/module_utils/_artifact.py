@@ -35,7 +35,9 @@ _BLOCK = 1024 * 1024
 
 # By Composer, from all packages together: the lock may need more than composer.json says.
 _PLATFORM_CHECK = "vendor/composer/platform_check.php"
-_READ = ("composer.json", "composer.lock", "package.json", ".env.example", MANIFEST, "REVISION", _PLATFORM_CHECK)
+# What of a commit says what it needs; a build adds the rest.
+SOURCES = ("composer.json", "composer.lock", "package.json", ".env.example")
+_READ = (*SOURCES, MANIFEST, "REVISION", _PLATFORM_CHECK)
 _ENV_KEY = re.compile(r"^(?:export\s+)?([A-Za-z_][A-Za-z0-9_.]*)\s*=", re.MULTILINE)
 # A constraint of one lower bound, as nearly all applications have it.
 _LOWER_BOUND = re.compile(r"\s*(?:\^|~|>=)\s*v?(\d+)(?:\.(\d+))?(?:\.(\d+))?\s*")
@@ -212,22 +214,33 @@ def requirements(files: dict[str, str], kind: str) -> dict[str, Any]:
         needed -= {*(package.get("provide") or {}), *(package.get("replace") or {})}
     needed |= {name for name in own if name.startswith("ext-")}
     return {
-        "php": _php(str(own.get("php", "")), files.get(_PLATFORM_CHECK, "")),
+        "php": _php(str(own.get("php", "")), _least(locked, files.get(_PLATFORM_CHECK, ""))),
         "extensions": sorted(name[len("ext-") :] for name in needed),
         "env_keys": env_keys,
         "node": "",
     }
 
 
-def _php(constraint: str, platform_check: str) -> str:
-    """Return the constraint of composer.json, and the lowest PHP of all packages together where that is higher."""
+def _least(locked: list[dict[str, Any]], platform_check: str) -> tuple[int, int, int]:
+    """Return the lowest PHP of all packages together, as Composer has worked it out, or as the lock lets it be seen."""
     found = re.search(r"PHP_VERSION_ID >= (\d+)", platform_check)
-    if not found:
-        return constraint
-    number = int(found[1])
-    least = (number // 10000, number // 100 % 100, number % 100)
+    if found:
+        number = int(found[1])
+        return number // 10000, number // 100 % 100, number % 100
+    wanted = (str((package.get("require") or {}).get("php", "")) for package in locked)
+    # Of several choices any may be the one.
+    return max([(0, 0, 0), *(_bound(single) for single in map(_LOWER_BOUND.fullmatch, wanted) if single)])
+
+
+def _bound(single: re.Match[str]) -> tuple[int, int, int]:
+    major, minor, patch = (int(digits or 0) for digits in single.groups())
+    return major, minor, patch
+
+
+def _php(constraint: str, least: tuple[int, int, int]) -> str:
+    """Return the constraint of composer.json, and the lowest PHP of all packages together where that is higher."""
     single = _LOWER_BOUND.fullmatch(constraint)
-    if single and tuple(int(digits or 0) for digits in single.groups()) >= least:
+    if not any(least) or (single and _bound(single) >= least):
         return constraint
     bound = f">={least[0]}.{least[1]}.{least[2]}"
     # A space means "and" and binds more strongly than "or".

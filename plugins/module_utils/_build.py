@@ -18,7 +18,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.slipway.laravel.plugins.module_utils import _artifact, _git, _parts
+from ansible_collections.slipway.laravel.plugins.module_utils import _artifact, _git, _parts, _requirements
 from ansible_collections.slipway.laravel.plugins.module_utils._artisan import take_environment
 from ansible_collections.slipway.laravel.plugins.module_utils._frontend import FrontEnd
 from ansible_collections.slipway.laravel.plugins.module_utils._layout import MANIFEST, Layout, write_atomic
@@ -45,6 +45,7 @@ SPEC: dict[str, Any] = {
     "live_commit": {"type": "str", "default": ""},
     "force": {"type": "bool", "default": False},
     "run": {"type": "str", "default": ""},
+    "offers": {"type": "dict", "default": {}},
     "kind": {"type": "str", "choices": ["laravel", "node"], "default": "laravel"},
     "composer": {"type": "str", "default": "composer"},
     "composer_auth": {"type": "dict", "default": {}, "no_log": True},
@@ -140,6 +141,8 @@ class Build:
         # The result of a module holds its parameters.
         self.params["repository"] = without_password(address) or None
         self.artifact_url = _artifact.take_address(module) if self.params["artifact_url"] else ""
+        # The result of the module need not repeat them.
+        self.offers: dict[str, Any] = self.params.pop("offers")
         self.composer_auth, secrets = take_composer_auth(module)
         given = take_environment(module)
         self.inputs = _parts.public_environment(given)
@@ -226,8 +229,12 @@ class Build:
         up_to_date = commit == params["live_commit"] and not params["force"]
         version = params["version"] or str(given["manifest"].get("version", ""))
         result: dict[str, Any] = {"release": release, "commit": commit, "version": version, "up_to_date": up_to_date}
-        if up_to_date or self.module.check_mode:
+        if up_to_date:
             return result
+        requires = given.get("requires") or self.requires(commit)
+        self.compare(requires)
+        if self.module.check_mode:
+            return {**result, "requires": requires} if requires else result
         packed = self.artifact_path(release)
         if given:
             if self.artifact_url:
@@ -239,6 +246,33 @@ class Build:
         self.prune_artifacts(release)
         commits = self.repository.commits(params["live_commit"], commit) if params["repository"] else []
         return {**result, "commits": commits, "steps": self.runner.steps}
+
+    def requires(self, commit: str) -> dict[str, Any]:
+        """Return what a commit needs of each host, as far as it is known before it is built; nothing if it is not."""
+        source = self.repository
+        if self.module.check_mode and not source.has(commit):
+            # Nothing may stay on the host.
+            source = _git.Repository(self.runner, source.address, os.path.join(self.module.tmpdir, "repository.git"))
+            problem = source.fetch_one(commit)
+            if problem:
+                self.module.warn(f"what {self.params['version']} needs of the hosts is not known here: {problem}")
+                return {}
+        names = [os.path.normpath(os.path.join(self.params["path"], name)) for name in _artifact.SOURCES]
+        files = source.read(commit, names)
+        return _artifact.requirements({os.path.basename(name): files[name] for name in files}, self.params["kind"])
+
+    def compare(self, requires: dict[str, Any]) -> None:
+        """Stop before anything is built when a host lacks what the release needs."""
+        lacking: dict[str, list[str]] = {}
+        for host, offer in self.offers.items():
+            for problem in _requirements.unmet(offer, requires, self.module.warn) if offer else []:
+                lacking.setdefault(problem, []).append(host)
+        if not lacking:
+            return
+        # A host that is alone has no name here.
+        listed = [": ".join(filter(None, (", ".join(hosts), problem))) for problem, hosts in lacking.items()]
+        text = "".join(f"\n- {problem}" for problem in listed) if listed[1:] else f" {listed[0]}"
+        raise self.runner.error(f"build: not ready for {self.params['version']}, nothing was built:{text}")
 
     def evidence(self, result: dict[str, Any]) -> dict[str, Any]:
         """Return what the record of a release keeps of the result of a build."""

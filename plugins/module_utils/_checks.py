@@ -23,7 +23,7 @@ from ansible_collections.slipway.laravel.plugins.module_utils import _dns, _endp
 from ansible_collections.slipway.laravel.plugins.module_utils._artisan import Artisan, ArtisanError
 from ansible_collections.slipway.laravel.plugins.module_utils._layout import Layout, LayoutError
 from ansible_collections.slipway.laravel.plugins.module_utils._look import look
-from ansible_collections.slipway.laravel.plugins.module_utils._preflight import read_env
+from ansible_collections.slipway.laravel.plugins.module_utils._requirements import read_env
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule

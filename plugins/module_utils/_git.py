@@ -116,6 +116,17 @@ class Repository:
         tags = [name[len("refs/tags/") :] for name in reversed(list(refs)) if re.match(r"refs/tags/[^^]+$", name)]
         raise self._unknown(version, tags)
 
+    def fetch_one(self, commit: str) -> str:
+        """Bring one commit without its history into a new copy; return why it cannot be had, or nothing."""
+        self.runner.run("fetch", ["git", "init", "--quiet", "--bare", self.mirror])
+        rc, dummy, err = self.git("fetch", "fetch", "--quiet", "--depth=1", "--no-write-fetch-head", "origin", commit)
+        return "" if rc == 0 else " ".join(err.split())[:300]
+
+    def read(self, commit: str, names: list[str]) -> dict[str, str]:
+        """Return the text of those files of a commit that it has, by name."""
+        listing = self.git("export", "ls-tree", "--name-only", "-z", commit, "--", *names)[1]
+        return {name: self.git("export", "show", f"{commit}:{name}")[1] for name in listing.split("\0") if name}
+
     def committed_at(self, commit: str) -> int:
         return int(self.git("export", "show", "--no-patch", "--format=%ct", commit)[1])
 
@@ -176,15 +187,15 @@ class Repository:
 
     def obtain(self, commit: str, path: str) -> None:
         """Have the commit of the submodule at a path in the copy."""
-        if not os.path.isdir(self.mirror) or not self._has(commit):
+        if not self.has(commit):
             self.fetch()
-            if not self._has(commit):
+            if not self.has(commit):
                 # On no branch: servers give a commit that is named, if they have it.
                 self.git("fetch", "fetch", "--quiet", "--no-write-fetch-head", "origin", commit)
-        if not self._has(commit):
+        if not self.has(commit):
             raise self.runner.error(
                 f"build: submodule {path} is pinned to {commit}, which {self.shown} does not have; push it there"
             )
 
-    def _has(self, commit: str) -> bool:
+    def has(self, commit: str) -> bool:
         return self.git("fetch", "cat-file", "-e", f"{commit}^{{commit}}")[0] == 0

@@ -97,6 +97,8 @@ class Phases(DatabasePhases, MaintenancePhases):
         self.artifact_url = _artifact.take_address(module) if self.params["artifact_url"] else ""
         # What preflight found; of the phase build its options, and its result.
         self.found: dict[str, Any] = {}
+        # What this host has for a release.
+        self.offer: dict[str, Any] = {}
         self.to_build: dict[str, Any] = self.params["build"]
         self.params["build"] = {}
         if self.to_build:
@@ -160,7 +162,7 @@ class Phases(DatabasePhases, MaintenancePhases):
         from ansible_collections.slipway.laravel.plugins.module_utils import _preflight  # noqa: PLC0415
 
         clock, reference = time.time(), self.params["expect"]["now"]
-        problems = _preflight.problems(self.module, self.layout, self.environment)
+        problems, self.offer = _preflight.look(self.module, self.layout, self.environment)
         holder = self.layout.lock_holder() if problems else None
         if holder and holder.get("run") != self.params["run"]:
             # Alone it is told by whoever wants to take the lock, below; here it is one more thing to see to.
@@ -291,7 +293,7 @@ class Phases(DatabasePhases, MaintenancePhases):
         from ansible_collections.slipway.laravel.plugins.module_utils._build import Build, Scoped  # noqa: PLC0415
 
         params, found = self.params, self.found
-        given = {**self.to_build, "live_commit": found["live_commit"]}
+        given = {**self.to_build, "live_commit": found["live_commit"], "offers": {"": self.offer}}
         given["force"] = boolean(given.get("force", False)) or found["stale"] or bool(found["unfinished"])
         if params["resume"] and found["unfinished"]:
             given["release"] = found["unfinished"]["release"]
@@ -314,12 +316,13 @@ class Phases(DatabasePhases, MaintenancePhases):
 
     def stage(self) -> dict[str, Any]:
         """Unpack the artifact, link what is shared, build the caches in the final path, and probe the result."""
-        from ansible_collections.slipway.laravel.plugins.module_utils._requirements import (  # noqa: PLC0415
-            requirement_problems,
-        )
+        requires = self.params["requires"]
+        if any(requires.values()):
+            from ansible_collections.slipway.laravel.plugins.module_utils import _requirements  # noqa: PLC0415
 
-        missing = requirement_problems(self.module, self.layout, self.environment, self.params["requires"])
-        self._stop_at(f"for {self.release}", missing)
+            # Once more where the build compared it: only with all packages there it is certain what they need.
+            offer = self.offer or _requirements.offer_of(self.module, self.layout, self.environment)
+            self._stop_at(f"for {self.release}", _requirements.unmet(offer, requires, self.module.warn))
         if self.module.check_mode:
             return {"changed": True}
         evidence: dict[str, Any] = {"changed": False}

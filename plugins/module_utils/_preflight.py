@@ -19,6 +19,12 @@ from typing import TYPE_CHECKING, Any, Callable, List, Tuple
 
 from ansible_collections.slipway.laravel.plugins.module_utils import _endpoint, _probe, _services
 from ansible_collections.slipway.laravel.plugins.module_utils._artisan import Artisan, ArtisanError
+from ansible_collections.slipway.laravel.plugins.module_utils._requirements import (
+    is_node,
+    offer_of,
+    program_output,
+    read_env,
+)
 from ansible_collections.slipway.laravel.plugins.module_utils._versions import version_of
 
 if TYPE_CHECKING:
@@ -37,35 +43,13 @@ _Check = Tuple[str, str, int, Callable[[], List[str]]]
 _SUDO_VALUES = frozenset(("-C", "-D", "-g", "-h", "-p", "-R", "-r", "-T", "-t", "-u"))
 
 
-def problems(module: AnsibleModule, layout: Layout, environment: dict[str, str]) -> list[str]:
-    """Return everything that is missing on this host, at once, so that one run tells it all."""
+def look(module: AnsibleModule, layout: Layout, environment: dict[str, str]) -> tuple[list[str], dict[str, Any]]:
+    """Return everything that is missing on this host, at once, so that one run tells it all; and what it has."""
     found = layout.problems()
-    return found or _Preflight(module, layout, environment).problems()
-
-
-def is_node(module: AnsibleModule) -> bool:
-    """Say whether the application is one of Node, which has neither PHP nor Laravel's names in its ``.env``."""
-    return bool(module.params.get("kind") == "node")
-
-
-def program_output(module: AnsibleModule, argv: list[str], environment: dict[str, str]) -> str:
-    """Return what a program prints.
-
-    :raises OSError: it cannot be run, or fails
-    """
-    rc, out, err = module.run_command(argv, environ_update=environment, handle_exceptions=False, cwd="/")
-    if rc != 0:
-        raise OSError(f"it exited {rc}: {' '.join((err or out).split())[:300]}")
-    return str(out)
-
-
-def read_env(layout: Layout) -> dict[str, str]:
-    """Return the values of the shared ``.env``.
-
-    :raises OSError: it cannot be read
-    """
-    with open(os.path.join(layout.shared_dir, ".env"), encoding="utf-8") as handle:
-        return _probe.parse_dotenv(handle.read())
+    if found:
+        return found, {}
+    offer = offer_of(module, layout, environment)
+    return _Preflight(module, layout, environment, offer).problems(), offer
 
 
 def side_by_side(checks: list[_Check]) -> list[str]:
@@ -101,7 +85,9 @@ def side_by_side(checks: list[_Check]) -> list[str]:
 class _Preflight:
     """The checks of one host."""
 
-    def __init__(self, module: AnsibleModule, layout: Layout, environment: dict[str, str]) -> None:
+    def __init__(
+        self, module: AnsibleModule, layout: Layout, environment: dict[str, str], offer: dict[str, Any]
+    ) -> None:
         self.module, self.layout, self.environment = module, layout, environment
         self.params: dict[str, Any] = module.params
         self.expect: dict[str, Any] = module.params["expect"]
@@ -109,8 +95,10 @@ class _Preflight:
         self.env_path = os.path.join(layout.shared_dir, ".env")
         self.env: dict[str, str] | None = None
         self.now = time.time()
-        # Before the others: a command may have PHP's version in it.
-        self.php_version, self.interpreter_problems = self._interpreter()
+        self.interpreter_problems = [offer["problem"]] if offer["problem"] else []
+        told = offer["interpreters"].get(self.params["php"])
+        # A command may have PHP's version in it.
+        self.php_version = ".".join(map(str, version_of(told["version"])[:2])) if told else ""
 
     def problems(self) -> list[str]:
         checks: list[_Check] = [
@@ -144,15 +132,6 @@ class _Preflight:
         return lambda: check(name)
 
     # This host
-
-    def _interpreter(self) -> tuple[str, list[str]]:
-        name, flag = ("node", "--version") if self.node else ("php", "-v")
-        program = self.params[name]
-        try:
-            told = program_output(self.module, [program, flag], self.environment)
-            return ".".join(map(str, version_of(told.replace("PHP ", ""))[:2])), []
-        except (OSError, ValueError) as exc:
-            return "", [f"{program} cannot be run: {exc}; install it, or correct release_{name}"]
 
     def programs(self) -> list[str]:
         found = list(self.interpreter_problems)

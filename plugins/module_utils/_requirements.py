@@ -1,9 +1,10 @@
 # Copyright: (c) 2026, the slipway.laravel authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether this host has what a release asks for: PHP or Node, extensions, and the keys of its environment.
+"""Whether a host has what a release asks for: PHP or Node, extensions, and the keys of its environment.
 
-Private to this collection.
+Private to this collection. What a host has is one thing, and what a release asks for another: so the host that builds
+can compare all hosts with the commit before it builds it.
 """
 
 from __future__ import annotations
@@ -11,11 +12,10 @@ from __future__ import annotations
 import fnmatch
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
-from ansible_collections.slipway.laravel.plugins.module_utils import _fastcgi
+from ansible_collections.slipway.laravel.plugins.module_utils import _fastcgi, _probe
 from ansible_collections.slipway.laravel.plugins.module_utils._layout import write_atomic
-from ansible_collections.slipway.laravel.plugins.module_utils._preflight import is_node, program_output, read_env
 from ansible_collections.slipway.laravel.plugins.module_utils._versions import satisfies
 
 if TYPE_CHECKING:
@@ -25,42 +25,116 @@ if TYPE_CHECKING:
 _PHP = "echo \"\\nslipway:\" . json_encode(['version' => PHP_VERSION, 'extensions' => get_loaded_extensions()]);"
 
 
-def requirement_problems(
-    module: AnsibleModule, layout: Layout, environment: dict[str, str], requires: dict[str, Any]
-) -> list[str]:
-    """Return everything that a release asks for and this host does not have.
+def is_node(module: AnsibleModule) -> bool:
+    """Say whether the application is one of Node, which has neither PHP nor Laravel's names in its ``.env``."""
+    return bool(module.params.get("kind") == "node")
 
-    :param requires: ``php``, a constraint or a list of them; ``extensions``; ``env_keys``; ``node``
+
+def program_output(module: AnsibleModule, argv: list[str], environment: dict[str, str]) -> str:
+    """Return what a program prints.
+
+    :raises OSError: it cannot be run, or fails
     """
-    if is_node(module):
-        found = _node_problems(module, environment, requires.get("node") or "")
-    else:
-        found = _php_problems(module, layout, environment, requires)
-    return found + _missing_keys(module, layout, requires.get("env_keys") or [])
+    rc, out, err = module.run_command(argv, environ_update=environment, handle_exceptions=False, cwd="/")
+    if rc != 0:
+        raise OSError(f"it exited {rc}: {' '.join((err or out).split())[:300]}")
+    return str(out)
 
 
-def _php_problems(
-    module: AnsibleModule, layout: Layout, environment: dict[str, str], requires: dict[str, Any]
-) -> list[str]:
-    wanted = requires.get("php") or []
+def read_env(layout: Layout) -> dict[str, str]:
+    """Return the values of the shared ``.env``.
+
+    :raises OSError: it cannot be read
+    """
+    with open(os.path.join(layout.shared_dir, ".env"), encoding="utf-8") as handle:
+        return _probe.parse_dotenv(handle.read())
+
+
+def offer_of(module: AnsibleModule, layout: Layout, environment: dict[str, str]) -> dict[str, Any]:
+    """Return what this host has for a release.
+
+    ``kind`` is that of the application. ``interpreters`` has by name the ``version`` of each, and the ``extensions`` of
+    PHP, on the command line and by PHP-FPM, which may differ; ``problem`` says why there is none, and ``note`` why
+    PHP-FPM is missing. ``env`` has the ``path`` of the shared ``.env`` and its ``keys``, or the ``problem`` of reading
+    it; None where it does not count. ``optional`` has the patterns of keys that need not be there. Nothing of it is
+    secret.
+    """
+    kind, optional = module.params["kind"], module.params["optional_env"]
+    offer: dict[str, Any] = {"kind": kind, "interpreters": {}, "problem": "", "note": "", "optional": optional}
+    node = is_node(module)
+    name = "node" if node else "php"
+    program = module.params[name]
+    try:
+        told = program_output(module, [program, "--version"] if node else [program, "-r", _PHP], environment)
+        offer["interpreters"]["Node" if node else program] = {"version": told.strip()} if node else _told(told)
+    except (OSError, ValueError) as exc:
+        offer["problem"] = f"{program} cannot be run: {exc}; install it, or correct release_{name}"
+    if not node:
+        _ask_fpm(module, layout, offer)
+    # The environment of Node may be of the unit that runs it, which only root can read.
+    offer["env"] = _env(layout) if not node or ".env" in module.params["shared_files"] else None
+    return offer
+
+
+def _ask_fpm(module: AnsibleModule, layout: Layout, offer: dict[str, Any]) -> None:
+    address = module.params["fpm_socket"]
+    script = os.path.join(layout.private_dir, "runtime.php")
+    code = f"<?php\n{_PHP}\n"
+    # Of this version of the collection.
+    written = os.path.isfile(script) and os.path.getsize(script) == len(code)
+    if not address or (module.check_mode and not written):
+        return
+    if not written:
+        write_atomic(script, code)
+    try:
+        offer["interpreters"]["PHP-FPM"] = _told(_fastcgi.get(address, script).body)
+    except (_fastcgi.FastCGIError, ValueError) as exc:
+        # A pool of another user may not read it. The probe of the release will show what is missing there.
+        offer["note"] = f"PHP-FPM does not tell its version and extensions: {exc}"
+
+
+def _told(text: str) -> dict[str, Any]:
+    answer = json.loads(text.rpartition("slipway:")[2])
+    return {"version": answer["version"], "extensions": sorted(_name(extension) for extension in answer["extensions"])}
+
+
+def _env(layout: Layout) -> dict[str, Any]:
+    path = os.path.join(layout.shared_dir, ".env")
+    try:
+        return {"path": path, "keys": sorted(read_env(layout)), "problem": ""}
+    except (OSError, ValueError) as exc:
+        return {"path": path, "keys": [], "problem": str(exc)}
+
+
+def unmet(offer: dict[str, Any], requires: dict[str, Any], warn: Callable[[str], None]) -> list[str]:
+    """Return everything that a release asks for and a host does not have.
+
+    :param offer: what the host has, by ``offer_of``
+    :param requires: ``php``, a constraint or a list of them; ``extensions``; ``env_keys``; ``node``
+    :param warn: gets what cannot be compared
+    """
+    node = offer["kind"] == "node"
+    wanted = requires.get("node" if node else "php") or []
     constraints = [wanted] if isinstance(wanted, str) else [str(constraint) for constraint in wanted]
-    extensions = requires.get("extensions") or []
-    if not constraints and not extensions:
-        return []
-    places, found = _places(module, layout, environment)
-    for where, told in places.items():
+    extensions = [] if node else [_name(extension) for extension in requires.get("extensions") or []]
+    found = []
+    if constraints or extensions:
+        if offer["note"]:
+            warn(offer["note"])
+        found = [offer["problem"]] if offer["problem"] else []
+    for where, told in offer["interpreters"].items():
         for constraint in constraints:
-            if not _met(module, constraint, told["version"]):
-                remedy = "install another PHP, or another release_version"
+            if not _met(constraint, told["version"], node, warn):
+                remedy = f"install another {'Node' if node else 'PHP'}, or another release_version"
                 found.append(f"{where} is {told['version']}, the release asks for {constraint}; {remedy}")
     for extension in extensions:
-        lacking = [where for where, told in places.items() if _name(extension) not in told["extensions"]]
+        lacking = [where for where, told in offer["interpreters"].items() if extension not in told["extensions"]]
         if lacking:
             found.append(
-                f"{' and '.join(lacking)} {'have' if lacking[1:] else 'has'} no extension {_name(extension)}, which "
+                f"{' and '.join(lacking)} {'have' if lacking[1:] else 'has'} no extension {extension}, which "
                 f"the release asks for; install and enable it"
             )
-    return found
+    return found + _missing_keys(offer, requires.get("env_keys") or [])
 
 
 def _name(extension: str) -> str:
@@ -69,74 +143,26 @@ def _name(extension: str) -> str:
     return name[len("ext-") :] if name.startswith("ext-") else name
 
 
-def _places(
-    module: AnsibleModule, layout: Layout, environment: dict[str, str]
-) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Return what PHP says of itself on the command line and by PHP-FPM, which may differ."""
-    places: dict[str, dict[str, Any]] = {}
-    problems = []
-    program = module.params["php"]
-    try:
-        places[program] = _told(program_output(module, [program, "-r", _PHP], environment))
-    except (OSError, ValueError) as exc:
-        problems.append(f"{program} cannot be asked for its version: {exc}; install it, or correct release_php")
-    if module.params["fpm_socket"] and not module.check_mode:
-        script = os.path.join(layout.private_dir, "runtime.php")
-        code = f"<?php\n{_PHP}\n"
-        # Written when it is not there, or of another version of this collection.
-        if not os.path.isfile(script) or os.path.getsize(script) != len(code):
-            write_atomic(script, code)
-        try:
-            places["PHP-FPM"] = _told(_fastcgi.get(module.params["fpm_socket"], script).body)
-        except (_fastcgi.FastCGIError, ValueError) as exc:
-            # A pool of another user may not read it. The probe of the release will show what is missing there.
-            module.warn(f"PHP-FPM does not tell its version and extensions: {exc}")
-    return places, problems
-
-
-def _told(text: str) -> dict[str, Any]:
-    answer = json.loads(text.rpartition("slipway:")[2])
-    return {"version": answer["version"], "extensions": {_name(extension) for extension in answer["extensions"]}}
-
-
-def _met(module: AnsibleModule, constraint: str, version: str, npm: bool = False) -> bool:
+def _met(constraint: str, version: str, npm: bool, warn: Callable[[str], None]) -> bool:
     try:
         return satisfies(constraint, version, npm)
     except ValueError as exc:
-        # Composer or npm has accepted it when the release was built.
-        module.warn(f"the constraint {constraint!r} is not checked: {exc}")
+        # Composer or npm accepts it, or the build will tell.
+        warn(f"the constraint {constraint!r} is not checked: {exc}")
         return True
 
 
-def _node_problems(module: AnsibleModule, environment: dict[str, str], constraint: str) -> list[str]:
-    if not constraint:
+def _missing_keys(offer: dict[str, Any], keys: list[str]) -> list[str]:
+    env = offer["env"]
+    wanted = [key for key in keys if not any(fnmatch.fnmatchcase(key, pattern) for pattern in offer["optional"])]
+    if not env or not wanted:
         return []
-    program = module.params["node"]
-    try:
-        version = program_output(module, [program, "--version"], environment).strip()
-    except OSError as exc:
-        return [f"{program} cannot be asked for its version: {exc}; install it, or correct release_node"]
-    if _met(module, constraint, version, npm=True):
-        return []
-    return [f"Node is {version}, the release asks for {constraint}; install another Node, or another release_version"]
-
-
-def _missing_keys(module: AnsibleModule, layout: Layout, keys: list[str]) -> list[str]:
-    if is_node(module) and ".env" not in module.params["shared_files"]:
-        return []  # Its environment is of the unit that runs it, which only root can read.
-    optional = module.params["optional_env"]
-    wanted = [key for key in keys if not any(fnmatch.fnmatchcase(key, pattern) for pattern in optional)]
-    if not wanted:
-        return []
-    path = os.path.join(layout.shared_dir, ".env")
-    try:
-        env = read_env(layout)
-    except (OSError, ValueError) as exc:
-        return [f"{path} cannot be read: {exc}; the release asks for {', '.join(wanted)}; write it"]
-    missing = [key for key in wanted if key not in env]
+    if env["problem"]:
+        return [f"{env['path']} cannot be read: {env['problem']}; the release asks for {', '.join(wanted)}; write it"]
+    missing = [key for key in wanted if key not in env["keys"]]
     if not missing:
         return []
     return [
-        f"{path} has no {', '.join(missing)}, which .env.example of the release names; add them to laravel_env, or "
-        f"to release_optional_env when they need not be there"
+        f"{env['path']} has no {', '.join(missing)}, which .env.example of the release names; add them to laravel_env, "
+        f"or to release_optional_env when they need not be there"
     ]

@@ -583,6 +583,30 @@ current:
   description: Release id that is live now, null when there is none.
   returned: always
   type: str
+offer:
+  description: What the host has for a release, for the option O(slipway.laravel.release_build#module:offers).
+  returned: when C(preflight) was carried out without C(build)
+  type: dict
+  contains:
+    kind:
+      description: O(kind).
+      type: str
+    interpreters:
+      description: By name the C(version) of each, and the C(extensions) of PHP, on the command line and by PHP-FPM.
+      type: dict
+    problem:
+      description: Why the interpreter cannot be run.
+      type: str
+    note:
+      description: Why PHP-FPM does not tell.
+      type: str
+    env:
+      description: The C(path) of the shared C(.env) and its C(keys), without values, or the C(problem) of reading it.
+      type: dict
+    optional:
+      description: O(optional_env).
+      type: list
+      elements: str
 failed_phase:
   description: The phase that failed.
   returned: failure
@@ -751,7 +775,12 @@ def carry_out(module: AnsibleModule, work: Phases) -> None:
     done: list[dict[str, Any]] = []
 
     def result() -> dict[str, Any]:
-        return {"release": module.params["release"], "phases": done, **({"build": work.built} if work.built else {})}
+        found: dict[str, Any] = {"release": module.params["release"], "phases": done}
+        if work.built:
+            found["build"] = work.built
+        elif work.offer:
+            found["offer"] = work.offer
+        return found
 
     live_before = work.layout.current()
     for phase in module.params["phases"]:

@@ -102,6 +102,13 @@ options:
         run that goes on with a killed one.
     type: str
     default: ""
+  offers:
+    description:
+      - What the hosts have that will run the release, by name, as RV(slipway.laravel.release#module:offer) tells it.
+        Before anything is built, it is compared with what the commit or the artifact says it needs, as far as that is
+        known then, and all that is missing is named.
+    type: dict
+    default: {}
   kind:
     description:
       - What is built.
@@ -176,7 +183,9 @@ extends_documentation_fragment:
   - slipway.laravel.laravel
 attributes:
   check_mode:
-    description: Resolves the version against the repository, or reads the given artifact, and builds nothing.
+    description:
+      - Resolves the version against the repository, or reads the given artifact, and builds nothing. To know what the
+        commit needs, it is fetched without its history into a temporary directory, unless it is here already.
     support: full
   diff_mode:
     description: The artifact is new each time; there is nothing to compare.
@@ -248,7 +257,7 @@ manifest:
   type: dict
 requires:
   description: What the release needs of each host.
-  returned: when it was built or given
+  returned: when it was built or given, and in check mode where the repository gives the commit
   type: dict
   contains:
     php:

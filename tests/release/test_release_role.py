@@ -178,6 +178,16 @@ def test_impossible_request_is_refused_before_anything(stage, variables, message
 
 
 def test_failing_hook_stops_as_its_phase_does(stage):
+def test_clocks_that_differ_stop_the_release_before_the_build(stage):
+    before = (stage.releases(), stage.fleet.live("web1"))
+    # Hosts that share a clock are less apart than any limit but this.
+    run = stage.release("v1", release_max_clock_skew=-1)
+    assert (run.status, run.outcome()["outcome"]) == (2, "aborted"), run.output
+    assert "s apart, more than release_max_clock_skew (-1 s): web1 " in told(run)
+    assert (stage.releases(), stage.fleet.live("web1"), stage.locked()) == (*before, [])
+    assert run.phases("web1") == ["preflight", "revert"]
+
+
     before = (stage.releases(), stage.fleet.live("web1"))
     hooks = {"before_switch": [{"command": ["/bin/false"], "hosts": "web2"}], **stage.note("failed", once=True)}
     run = stage.release("v1", release_hooks=hooks)
@@ -337,3 +347,21 @@ def test_single_host_tidies_up_in_the_run_that_proves_the_release(stage):
     run = stage.fleet.release("v2", *words, "-e", json.dumps(hook))
     assert (run.status, len(stage.noted()), run.outcome()["module_runs"]) == (0, 1, {"web1": 4})
     assert stage.locked() == []
+
+
+def test_what_hosts_lack_is_told_before_the_build_and_in_check_mode(stage):
+    origin = stage.home / "origin"
+    write(origin / "composer.json", json.dumps({"require": {"ext-redis": "*"}}))
+    write(origin / ".env.example", "APP_KEY=\nSHOP_COLOUR=\n")
+    (origin / "composer-error").unlink()
+    stage.fleet.commit("v6-wants-more")
+    with open(stage.home / "hosts/web1/shared/.env", "a") as env:
+        env.write("SHOP_COLOUR=red\n")
+    before = stage.releases()
+    for words in (["--check"], []):
+        run = stage.fleet.release("v6-wants-more", *words)
+        assert run.status != 0
+        assert "not ready for v6-wants-more, nothing was built: " in told(run)
+        assert "- web1, web2: php has no extension redis, which the release asks for; " in told(run)
+        assert f"- web2: {stage.home}/hosts/web2/shared/.env has no SHOP_COLOUR, which " in told(run)
+    assert (stage.releases(), stage.locked()) == (before, [])

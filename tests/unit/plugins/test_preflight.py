@@ -539,6 +539,30 @@ def test_certificate_is_asked_beside_the_health_page(told, shop):
 # What a release asks for
 
 
+@pytest.mark.parametrize("check", [False, True])
+def test_preflight_tells_what_the_host_has(site, fpm, check):
+    told = {"version": "8.1.9", "extensions": ["Core", "redis"]}
+    fpm.by_script["runtime.php"] = b"Content-Type: text/html\r\n\r\n\nslipway:" + json.dumps(told).encode()
+    for _run in (1, 2):
+        result = site.run("preflight", fpm_socket=fpm.address, optional_env=["X"], release="")[1]
+        (site.root / ".slipway/lock").unlink()
+    if check:
+        result = site.run(
+            "preflight", fpm_socket=fpm.address, optional_env=["X"], release="", _ansible_check_mode=True
+        )[1]
+    assert result["offer"] == {
+        "kind": "laravel",
+        "interpreters": {
+            "php": {"version": "8.4.2", "extensions": ["core", "mbstring", "zend-opcache"]},
+            "PHP-FPM": {"version": "8.1.9", "extensions": ["core", "redis"]},
+        },
+        "problem": "",
+        "note": "",
+        "env": {"path": f"{site.root}/shared/.env", "keys": sorted(site.env), "problem": ""},
+        "optional": ["X"],
+    }
+
+
 @pytest.fixture
 def stage(site):
     """Stage a release that requires something; return what is missing."""

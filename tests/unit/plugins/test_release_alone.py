@@ -77,6 +77,21 @@ def test_check_mode_builds_nothing(alone, site):
     assert not (site.root / ".slipway/lock").exists()
 
 
+@pytest.mark.parametrize("check", [False, True])
+def test_what_the_host_lacks_is_told_before_anything_is_built(alone, site, git, home, check):
+    (home / "origin/composer.json").write_text(json.dumps({"require": {"php": "^8.4", "ext-redis": "*"}}))
+    git("add", "--all")
+    git("commit", "--quiet", "--message", "ask for more")
+    code, result = alone(build={"version": "work"}, _ansible_check_mode=check)
+    assert (code, result["msg"], names(result)) == (
+        1,
+        "build: not ready for work, nothing was built: php has no extension redis, which the release asks for; "
+        "install and enable it",
+        ["preflight", "build"],
+    )
+    assert "composer install" not in (home / "calls").read_text()
+
+
 def test_commands_of_the_build_tell_why_they_failed(alone, site, git, home):
     (home / "origin/composer-error").write_text("Problem 1: no php ^9\n")
     git("add", "--all")

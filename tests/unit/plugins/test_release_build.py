@@ -311,7 +311,7 @@ def test_build_stops_when_the_lock_was_taken_over_meanwhile(build, home, monkeyp
 
 def test_lock_that_is_no_json(build, git, home):
     commit_file(git, home, "composer.lock", "<<<<<<< HEAD")
-    assert "build: composer.lock of the commit is not valid JSON" in build("work")[1]["msg"]
+    assert build("work")[1]["msg"].startswith("composer.lock of the release is not valid JSON")
 
 
 # Where it is built
@@ -707,6 +707,73 @@ def test_requirements(build, git, home):
     }
 
 
+def offer(php="8.4.2", extensions=("json",), keys=("APP_KEY",)):
+    """What a host has, as preflight tells it."""
+    return {
+        "kind": "laravel",
+        "interpreters": {"php": {"version": php, "extensions": list(extensions)}},
+        "problem": "",
+        "note": "",
+        "env": {"path": "/srv/app/shared/.env", "keys": list(keys), "problem": ""},
+        "optional": ["MAIL_*"],
+    }
+
+
+@pytest.fixture
+def demanding(git, home):
+    """A commit that needs PHP, an extension and keys."""
+    commit_file(git, home, "composer.json", json.dumps({"require": {"php": "^8.4", "ext-redis": "*"}}))
+    commit_file(git, home, ".env.example", "APP_KEY=\nDB_HOST=\nMAIL_HOST=\n")
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_what_hosts_lack_is_told_before_anything_is_built(build, demanding, home, check):
+    well, worker = offer(extensions=["redis"], keys=["APP_KEY", "DB_HOST"]), offer(php="8.2.1", keys=["APP_KEY"])
+    offers = {"web1": {**well, "interpreters": worker["interpreters"]}, "web2": well, "worker": worker, "gone": {}}
+    code, result = build("work", offers=offers, _ansible_check_mode=check)
+    assert (code, result["msg"]) == (
+        1,
+        "build: not ready for work, nothing was built:\n"
+        "- web1, worker: php is 8.2.1, the release asks for ^8.4; install another PHP, or another release_version\n"
+        "- web1, worker: php has no extension redis, which the release asks for; install and enable it\n"
+        "- worker: /srv/app/shared/.env has no DB_HOST, which .env.example of the release names; add them to "
+        "laravel_env, or to release_optional_env when they need not be there",
+    )
+    assert "composer" not in calls(home)
+    assert build("work", offers={"web2": well}, _ansible_check_mode=check)[0] == 0
+
+
+@pytest.mark.parametrize("fetched", [False, True])
+def test_check_mode_knows_what_a_release_needs_and_leaves_nothing(build, demanding, home, fetched):
+    if fetched:
+        build("work")
+    private = home / "app/.slipway"
+    before = sorted(private.rglob("*"))
+    code, result = build("work", _ansible_check_mode=True)
+    assert (code, result["requires"]["extensions"], result["requires"]["env_keys"]) == (
+        0,
+        ["redis"],
+        ["APP_KEY", "DB_HOST", "MAIL_HOST"],
+    )
+    assert sorted(private.rglob("*")) == before
+
+
+def test_what_an_application_in_a_directory_needs(build, git, home):
+    (home / "origin/shop").mkdir()
+    commit_file(git, home, "shop/composer.json", json.dumps({"require": {"php": "^8.1"}}))
+    commit_file(git, home, "composer.json", json.dumps({"require": {"php": "^9"}}))
+    assert build("work", path="shop", _ansible_check_mode=True)[1]["requires"]["php"] == "^8.1"
+
+
+def test_what_a_part_of_a_commit_id_needs_is_known_once_it_was_fetched(build, git, demanding):
+    older = git("rev-parse", "HEAD~1")[:9]
+    code, result = build(older, _ansible_check_mode=True)
+    assert (code, "requires" in result) == (0, False)
+    assert f"what {older} needs of the hosts is not known here: " in json.dumps(result["warnings"])
+    build("work")
+    assert build(older, _ansible_check_mode=True)[1]["requires"]["php"] == "^8.4"
+
+
 @pytest.mark.parametrize(
     "constraint, least, expected",
     [
@@ -724,6 +791,16 @@ def test_packages_may_need_a_later_php_than_the_application_says(constraint, lea
     if least:
         files["vendor/composer/platform_check.php"] = f"if (!(PHP_VERSION_ID >= {least})) {{\n"
     assert _artifact.requirements(files, "laravel")["php"] == expected
+
+
+def test_before_the_build_the_lock_tells_which_php_the_packages_need():
+    wanted = [">=8.1", "^8.3.2", "^7.4 || ^8.0", "*", None]
+    packages = [{"name": "a/b", "require": {"php": php} if php else {}} for php in wanted]
+    files = {
+        "composer.json": json.dumps({"require": {"php": "^8.2"}}),
+        "composer.lock": json.dumps({"packages": packages}),
+    }
+    assert _artifact.requirements(files, "laravel")["php"] == "^8.2 >=8.3.2"
 
 
 # An artifact that is given

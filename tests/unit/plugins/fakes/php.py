@@ -236,9 +236,7 @@ def status(app, uri):
 def main(words):
     with open(HOME / "calls", "a") as calls:
         calls.write(" ".join(["php", *words]).replace("\n", " ") + "\n")
-    if words == ["-v"]:
-        print("PHP 8.4.2 (cli)")
-    elif words[0] == "artisan":
+    if words[0] == "artisan":
         artisan(application(), words[1], words[2:])
     elif "get_loaded_extensions" in words[1]:
         print("\nslipway:" + json.dumps({"version": "8.4.2", "extensions": ["Core", "mbstring", "Zend OPcache"]}))
