@@ -47,18 +47,18 @@ _DEFINES = (b"/*!50", b"CREATE ", b"/*M!")
 # Read by clients that do not know it (MySQL's, older ones of MariaDB) as a command, and fatal there.
 _SANDBOX = b"/*M!999999\\- enable the sandbox mode */"
 
-# Drops what an application can have made; what extensions brought stays.
 # A role may be gone, or the grant another one's to give: that keeps no data from being loaded.
 _GRANT = (
     b"do $slipway$ begin %s exception when insufficient_privilege or undefined_object then "
     b"raise warning '%%', sqlerrm; end $slipway$;\n"
 )
 
+# Drops what an application can have made; what extensions brought stays.
 _EMPTY_PGSQL = """
 set client_min_messages = warning;
-do $slipway$
 -- A transaction that somebody forgot shall not keep the site shut for ever.
 set lock_timeout = '60s';
+do $slipway$
 declare thing record;
 begin
   for thing in select nspname from pg_namespace n
@@ -414,14 +414,14 @@ def _for_pgsql(lines: Iterable[bytes]) -> Iterator[bytes]:
             in_data = line != b"\\.\n"
         elif line.startswith(b"COPY ") and line.endswith(b" FROM stdin;\n"):
             in_data = True
-        elif line.startswith(b"COMMENT ON EXTENSION "):
         elif line.startswith(b"-- Name: "):
             in_grants = b"; Type: ACL;" in line or b"; Type: DEFAULT ACL;" in line
+        elif line.startswith(b"COMMENT ON EXTENSION "):
             continue
-        yield line
         elif in_grants and line.endswith(b";\n"):
             yield _GRANT % line[:-1]
             continue
+        yield line
 
 
 class _Sink:
@@ -661,6 +661,9 @@ class Snapshots:
         try:
             self._load(entry, database)
         except SnapshotError as exc:
+            if database.driver == "pgsql":
+                # What was there never went.
+                raise SnapshotError(f"{snapshot} was not loaded, and the database was not changed: {exc}") from exc
             try:
                 self._load(safety, database)
             except SnapshotError as again:
@@ -709,6 +712,3 @@ class Snapshots:
         for entry in old:
             self.remove(entry["name"])
         return [entry["id"] for entry in old]
-            if database.driver == "pgsql":
-                # What was there never went.
-                raise SnapshotError(f"{snapshot} was not loaded, and the database was not changed: {exc}") from exc

@@ -571,18 +571,6 @@ phases:
   returned: always
   type: list
   elements: dict
-build:
-  description: What M(slipway.laravel.release_build) returns, but for its C(phases).
-  returned: when C(build) was carried out
-  type: dict
-release:
-  description: O(release), or the one that C(build) made.
-  returned: always
-  type: str
-current:
-  description: Release id that is live now, null when there is none.
-  returned: always
-  type: str
 offer:
   description: What the host has for a release, for the option O(slipway.laravel.release_build#module:offers).
   returned: when C(preflight) was carried out without C(build)
@@ -607,6 +595,18 @@ offer:
       description: O(optional_env).
       type: list
       elements: str
+build:
+  description: What M(slipway.laravel.release_build) returns, but for its C(phases).
+  returned: when C(build) was carried out
+  type: dict
+release:
+  description: O(release), or the one that C(build) made.
+  returned: always
+  type: str
+current:
+  description: Release id that is live now, null when there is none.
+  returned: always
+  type: str
 failed_phase:
   description: The phase that failed.
   returned: failure

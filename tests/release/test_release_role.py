@@ -177,7 +177,6 @@ def test_impossible_request_is_refused_before_anything(stage, variables, message
     assert (run.files, stage.locked()) == ([], [])
 
 
-def test_failing_hook_stops_as_its_phase_does(stage):
 def test_clocks_that_differ_stop_the_release_before_the_build(stage):
     before = (stage.releases(), stage.fleet.live("web1"))
     # Hosts that share a clock are less apart than any limit but this.
@@ -188,6 +187,7 @@ def test_clocks_that_differ_stop_the_release_before_the_build(stage):
     assert run.phases("web1") == ["preflight", "revert"]
 
 
+def test_failing_hook_stops_as_its_phase_does(stage):
     before = (stage.releases(), stage.fleet.live("web1"))
     hooks = {"before_switch": [{"command": ["/bin/false"], "hosts": "web2"}], **stage.note("failed", once=True)}
     run = stage.release("v1", release_hooks=hooks)
