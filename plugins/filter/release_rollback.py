@@ -42,6 +42,11 @@ options:
     description: When the site is shut, V(never) forbids it.
     type: str
     default: auto
+  restore_command:
+    description: Command that restores snapshots of a managed database. Without one those are refused.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -157,17 +162,26 @@ def target_problems(preflights: Sequence[Found], target: str, to: str, restore: 
     ]
 
 
-def restore_problems(snapshots: Snapshots, target: str, confirm: str, maintenance: str) -> list[str]:
+def restore_problems(
+    snapshots: Snapshots, target: str, confirm: str, maintenance: str, restore_command: Sequence[str]
+) -> list[str]:
     problems = []
     if maintenance == "never":
         problems.append(
             "a database is restored in maintenance mode only: rollback_restore_snapshot and release_maintenance=never "
             "cannot stand"
         )
-    if any(entry["id"] == confirm for entry in snapshots.known):
-        return problems
+    confirmed: Found = next((entry for entry in snapshots.known if entry["id"] == confirm), {})
     changed = snapshots.changed_since(target)
     right = snapshots.of(changed[0]) if changed else {}
+    wanted = confirmed or right
+    if wanted.get("managed") and not restore_command:
+        problems.append(
+            f"snapshot {wanted['id']} was taken by release_snapshot_command; name the command that restores such a one "
+            "in release_restore_command, or restore it by the tool that took it"
+        )
+    if confirmed:
+        return problems
     refused = f"there is no snapshot {confirm}; " if confirm else ""
     if right:
         others = snapshots.listed(right["id"])
@@ -200,6 +214,7 @@ def release_rollback(
     restore: bool = False,
     confirm: str = "",
     maintenance: str = "auto",
+    restore_command: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Where a rollback goes, and what stops it."""
     if not all("releases" in found for found in preflights):
@@ -215,7 +230,7 @@ def release_rollback(
     target = target or common_target(preflights)
     problems = target_problems(preflights, target, to, restore)
     if restore and target:
-        problems += restore_problems(snapshots, target, confirm, maintenance)
+        problems += restore_problems(snapshots, target, confirm, maintenance, restore_command)
     return {"target": target, "problems": problems}
 
 

@@ -207,7 +207,7 @@ class Phases(DatabasePhases, MaintenancePhases):
             "bad": [name for name in layout.installed() if layout.about(name)["bad"]],
             "migrated": [name for name in layout.installed() if layout.manifest(name).get("migrations")],
             "snapshots": [
-                {name: entry.get(name) for name in ("id", "release", "created_at")}
+                {**{name: entry.get(name) for name in ("id", "release", "created_at")}, "managed": not entry["path"]}
                 for entry in self._snapshots().entries()
             ],
             "taken_from": taken_from,

@@ -123,9 +123,14 @@ class DatabasePhases(PhaseBase):
 
     def restore(self) -> dict[str, Any]:
         """Make the database what it was when a snapshot was taken, after a snapshot of what it is now."""
+        snapshots, snapshot = self._snapshots(), self.params["snapshot_id"]
+        if snapshots.is_managed(snapshot):
+            commands = self.params["snapshot_command"], self.params["restore_command"]
+            if self.module.check_mode:
+                return {"changed": True, "id": snapshots.check_managed(snapshot, *commands)["id"]}
+            return {"changed": True, **snapshots.restore_managed(snapshot, *commands, self.release)}
         # What is wrong with the database may keep the application from starting.
         database = self._database(must_tell=False)
-        snapshots, snapshot = self._snapshots(), self.params["snapshot_id"]
         if self.module.check_mode:
             return {"changed": True, "id": snapshots.check(snapshot, database)["id"]}
         return {"changed": True, **snapshots.restore(snapshot, database)}

@@ -4,7 +4,8 @@
 """Snapshots of an application's database: taken as a stream, proven whole, restored as a whole.
 
 Private to this collection. A snapshot is two files: ``<id>.sql.gz`` (``<id>.sqlite.gz``), and ``<id>.json``, written
-last, which makes it one. What another tool took (a managed database) has the second file alone.
+last, which makes it one. What another tool took (a managed database) has the second file alone, and is restored by
+another tool as well.
 
 The programs of the database get the password in a file that only they can open, and that is gone with them: a memfd.
 """
@@ -599,7 +600,21 @@ class Snapshots:
         """
         started = time.monotonic()
         name = self._new(label)
-        argv = [str(word).replace("{release}", release) for word in argv]
+        # What is taken before no release needs a name of its own as well, where it is named by that.
+        told = self._have_run("snapshot_command", argv, release=release or name)
+        lines = [line.strip() for line in told.splitlines() if line.strip()]
+        if not lines:
+            raise SnapshotError(f"snapshot_command {argv[0]} exited 0, but its output names no id")
+        facts = {"driver": "command", "database": "", "release": release}
+        return self._record(name, started, id=lines[-1], file="", size=0, sha256="", **facts)
+
+    def _have_run(self, option: str, argv: list[str], **words: str) -> str:
+        """Run a command that an option gives, with words filled in, and return what it printed.
+
+        :raises SnapshotError: it cannot be run, or failed
+        """
+        for name, value in words.items():
+            argv = [str(word).replace(f"{{{name}}}", value) for word in argv]
         try:
             result = subprocess.run(
                 argv,
@@ -611,14 +626,70 @@ class Snapshots:
                 env={**os.environ, **self._environment},
             )
         except OSError as exc:
-            raise SnapshotError(f"snapshot_command {argv[0]} cannot be run: {exc.strerror}") from exc
-        lines = [line.strip() for line in result.stdout.splitlines() if line.strip()]
-        if result.returncode != 0 or not lines:
+            raise SnapshotError(f"{option} {argv[0]} cannot be run: {exc.strerror}") from exc
+        if result.returncode != 0:
             told = " ".join((result.stderr or result.stdout).split())[:300] or "it said nothing"
-            status = f"exited {result.returncode}" if result.returncode else "exited 0, but its output names no id"
-            raise SnapshotError(f"snapshot_command {argv[0]} {status}: {told}")
-        facts = {"driver": "command", "database": "", "release": release}
-        return self._record(name, started, id=lines[-1], file="", size=0, sha256="", **facts)
+            raise SnapshotError(f"{option} {argv[0]} exited {result.returncode}: {told}")
+        return result.stdout
+
+    def is_managed(self, snapshot: str) -> bool:
+        """Say whether another tool took a snapshot, so that a command has to restore it."""
+        return any(not entry["path"] for entry in self.entries() if snapshot in (entry["id"], entry["name"]))
+
+    def check_managed(self, snapshot: str, taking: list[str], restoring: list[str]) -> dict[str, Any]:
+        """Return what is known of a snapshot that a command can restore.
+
+        :raises SnapshotError: the commands for that are not given; nothing was changed
+        """
+        entry = self.get(snapshot)
+        if not restoring:
+            raise SnapshotError(
+                f"snapshot {snapshot} was taken by snapshot_command; restore it by the tool that took it, or give the "
+                f"restore_command that does"
+            )
+        if not any("{snapshot}" in str(word) for word in restoring):
+            raise SnapshotError("restore_command has no {snapshot} in it, which stands for the id of what it restores")
+        if not taking:
+            raise SnapshotError("restore_command needs snapshot_command too, which first takes what is there now")
+        return entry
+
+    def restore_managed(
+        self, snapshot: str, taking: list[str], restoring: list[str], release: str = ""
+    ) -> dict[str, Any]:
+        """Have a managed database made what it was, after a snapshot of what it is now.
+
+        :param taking: the command that takes a snapshot
+        :param restoring: the command that restores one
+        :raises SnapshotError: it failed; the message says what the database is like
+        """
+        started = time.monotonic()
+        entry = self.check_managed(snapshot, taking, restoring)
+        safety = self.by_command(taking, "before-restore")
+        if safety["id"] == entry["id"]:
+            raise SnapshotError(
+                f"snapshot_command gave the state before the id {entry['id']} as well, and may have replaced that "
+                f"snapshot; nothing was restored. Let each snapshot have an id of its own"
+            )
+
+        def load(wanted: str) -> None:
+            self._have_run("restore_command", restoring, snapshot=wanted, release=release)
+
+        try:
+            load(entry["id"])
+        except SnapshotError as exc:
+            try:
+                load(safety["id"])
+            except SnapshotError as again:
+                raise SnapshotError(
+                    f"{snapshot} was not restored: {exc}. The state before was not restored again either: {again}. "
+                    f"NOBODY KNOWS WHAT THE DATABASE IS LIKE, take it that it IS NOT WHOLE; the state before is in "
+                    f"snapshot {safety['id']}"
+                ) from exc
+            raise SnapshotError(
+                f"{snapshot} was not restored: {exc}. The database is what it was before, from {safety['id']}"
+            ) from exc
+        seconds = round(time.monotonic() - started, 3)
+        return {"id": entry["id"], "safety": safety["id"], "database": "", "seconds": seconds}
 
     def check(self, snapshot: str, database: Database) -> dict[str, Any]:
         """Return what is known of a snapshot that can be restored into a database.
@@ -626,10 +697,6 @@ class Snapshots:
         :raises SnapshotError: it cannot; nothing was changed
         """
         entry = self.get(snapshot)
-        if not entry["file"]:
-            raise SnapshotError(
-                f"snapshot {snapshot} was taken by snapshot_command; restore it by the tool that took it"
-            )
         if (entry["driver"], entry["database"]) != (database.driver, database.name):
             raise SnapshotError(
                 f"snapshot {snapshot} is of the {entry['driver']} database {entry['database']}, and .env names the "

@@ -29,7 +29,7 @@ options:
     required: true
   env_file:
     description:
-      - The C(.env) file whose C(DB_*) or C(DB_URL) names the database. Needed to take and to restore.
+      - The C(.env) file whose C(DB_*) or C(DB_URL) names the database. Needed to take and to restore a dump.
     type: path
   state:
     description:
@@ -53,7 +53,16 @@ options:
   command:
     description:
       - Command, as a list of words, that takes the snapshot, for a managed database. The last line that it prints is
-        the id. Such a snapshot is only recorded here; the tool that took it restores it.
+        the id. Such a snapshot is only recorded here, and restored by O(restore_command). C({release}) in a word stands
+        for a name of this snapshot's own.
+    type: list
+    elements: str
+    default: []
+  restore_command:
+    description:
+      - Command, as a list of words, that restores a snapshot which O(command) took. It must not end before the database
+        serves again. C({snapshot}) in a word stands for the id of the snapshot and has to be there. O(command) takes a
+        snapshot of what is there first. When the command fails, it is asked to restore that.
     type: list
     elements: str
     default: []
@@ -89,6 +98,14 @@ EXAMPLES = r"""
     env_file: /var/www/app/shared/.env
     state: restored
     id: "{{ before.snapshot.id }}"
+
+- name: Go back to a snapshot of a managed database
+  slipway.laravel.database_snapshot:
+    directory: /var/www/app/.slipway/snapshots
+    state: restored
+    id: arn:aws:rds:eu-central-1:1:snapshot:shop-1
+    command: [/usr/local/bin/rds-snapshot, shop]
+    restore_command: [/usr/local/bin/rds-restore, shop, "{snapshot}"]
 """
 
 RETURN = r"""
@@ -171,6 +188,13 @@ def work(snapshots: Snapshots, params: dict[str, Any], environment: dict[str, st
         if known and not check:
             snapshots.remove(params["id"])
         return {"changed": bool(known), **({"snapshot": known[0]} if known else {})}
+    if state == "restored" and snapshots.is_managed(params["id"]):
+        commands = params["command"], params["restore_command"]
+        entry = snapshots.check_managed(params["id"], *commands)
+        restored = {} if check else {"safety": snapshots.restore_managed(params["id"], *commands)["safety"]}
+        return {"changed": True, "snapshot": entry, **restored}
+    if state == "restored" and not params["env_file"]:
+        raise SnapshotError(f"env_file is needed to restore {params['id']}: it names the database")
     database = None if params["command"] and state == "present" else database_of(params["env_file"], environment)
     if state == "restored" and database:
         entry = snapshots.check(params["id"], database)
@@ -194,10 +218,11 @@ def main() -> None:
             "id": {"type": "str"},
             "label": {"type": "str", "default": "manual"},
             "command": {"type": "list", "elements": "str", "default": []},
+            "restore_command": {"type": "list", "elements": "str", "default": []},
             "keep": {"type": "int", "default": 0},
             "environment": {"type": "dict", "default": {}, "no_log": True},
         },
-        required_if=[("state", "restored", ("id", "env_file")), ("state", "absent", ("id",))],
+        required_if=[("state", "restored", ("id",)), ("state", "absent", ("id",))],
         supports_check_mode=True,
     )
     params = module.params

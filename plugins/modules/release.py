@@ -476,9 +476,20 @@ options:
   snapshot_command:
     description:
       - Command, as a list of words, by which C(snapshot) has the snapshot of a managed database taken. The last line
-        that it prints is the id. C({release}) in a word stands for O(release).
+        that it prints is the id. C({release}) in a word stands for O(release), or, before a C(restore), for a name of
+        this snapshot's own.
       - Empty for a dump of the database that the shared C(.env) names, into C(.slipway/snapshots/), by C(mariadb-dump),
         C(mysqldump) or C(pg_dump), or for SQLite as a copy of its file.
+    type: list
+    elements: str
+    default: []
+  restore_command:
+    description:
+      - Command, as a list of words, by which C(restore) has a snapshot restored that O(snapshot_command) took. It must
+        not end before the database serves again. C({snapshot}) in a word stands for O(snapshot_id) and has to be there,
+        C({release}) for O(release).
+      - O(snapshot_command) takes a snapshot of what is there first. When the command fails, it is asked to restore
+        that.
     type: list
     elements: str
     default: []
@@ -559,7 +570,8 @@ phases:
     - One entry for each phase that was begun, with C(phase), C(seconds), C(changed) and its evidence.
     - C(preflight) has among others C(history), the releases as they went live, oldest first, one as often as it did,
       C(switched_at), when each of these was, C(bad) and C(migrated), which of the C(releases) were bad and which
-      migrated, C(snapshots), with C(id), C(created_at) and the C(release) that each was taken before,
+      migrated, C(snapshots), with C(id), C(created_at), the C(release) that each was taken before, and whether it is
+      C(managed), taken by O(snapshot_command),
       C(taken_from), the holder that the lock was taken from, C(unfinished), what a killed run was about (C(run),
       C(owner), C(since), C(release), C(version), C(commit), C(phase), C(artifact), C(sha256), and whether it is
       C(staged) here), C(unproven), the live release where such a run has switched to it and no release has finished
@@ -684,6 +696,7 @@ def argument_spec() -> dict[str, dict[str, Any]]:
         "maintenance_kept": {"type": "bool", "default": False},
         # plan, snapshot, migrate, restore
         "snapshot_command": {"type": "list", "elements": "str", "default": []},
+        "restore_command": {"type": "list", "elements": "str", "default": []},
         "snapshot_required": {"type": "bool", "default": True},
         "snapshot_keep": {"type": "int", "default": 3},
         "snapshot_id": text,

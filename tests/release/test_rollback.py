@@ -22,6 +22,21 @@ def failing(hook):
     return {"release_hooks": {hook: [{"command": ["/bin/false"], "hosts": "web1"}]}}
 
 
+# Copies of the database's file take the place of what a provider keeps. A restore fails half way when there is a file
+# broken in their directory, or one of the snapshot's name with .broken behind it.
+MANAGED = """
+case $1 in
+take) cp {home}/db.sqlite {home}/backups/$2 && echo "copied"; echo "$2" ;;
+restore)
+  if [ -e {home}/backups/broken ] || [ -e {home}/backups/$2.broken ]; then
+    echo half > {home}/db.sqlite
+    echo "$2 is not complete" >&2
+    exit 3
+  fi
+  cp {home}/backups/$2 {home}/db.sqlite ;;
+esac
+"""
+
 TWICE = """
 - hosts: web1
   gather_facts: false
@@ -169,3 +184,97 @@ def test_rollback_that_fails_gives_the_newer_release_its_database_back(stage, li
     assert stage.notes() == ["first", "of v2"]
     assert "and then made what it was before again" in told(run)
     assert (stage.left("lock"), stage.left("maintenance.json")) == ([], [])
+
+
+# A managed database: its snapshots are taken and restored by commands
+
+
+class Managed:
+    """A release that migrated after a snapshot by a command, and what was written since."""
+
+    def __init__(self, stage):
+        self.stage, self.backups = stage, stage.home / "backups"
+        write(self.backups / "tool", MANAGED.format(home=stage.home))
+        tool = ["sh", str(self.backups / "tool")]
+        self.take = {"release_snapshot_command": [*tool, "take", "{release}"]}
+        self.both = self.take | {"release_restore_command": [*tool, "restore", "{snapshot}"]}
+        self.before = stage.fleet.live("web1")
+        write(stage.home / "database.json", '["create_notes"]')
+        stage.write_note("before")
+        self.run = stage.release("v2", release_force=True, **self.take)
+        self.live = self.run.live
+        stage.write_note("after")
+        self.notes = stage.notes()
+
+    def rollback(self, confirm="", **variables):
+        wanted = {"rollback_restore_snapshot": True, "release_rollback_to": self.before, "rollback_confirm": confirm}
+        return self.stage.rollback(**(self.both | wanted | variables))
+
+    def left(self):
+        return [self.stage.left(name) for name in ("lock", "maintenance.json")]
+
+
+@pytest.fixture(scope="module")
+def managed(stage, live):
+    made = Managed(stage)
+    assert made.run.status == 0, made.run.output
+    return made
+
+
+def test_managed_snapshot_is_refused_without_a_command_before_anything_is_changed(stage, managed):
+    run = managed.rollback(managed.live["web1"], release_restore_command=[])
+    assert (run.status, run.phases("web1"), run.live) == (2, ["preflight", "revert"], managed.live), run.output
+    assert "was taken by release_snapshot_command; name the command that restores such a one" in told(run)
+    # The snapshot is called as the release before which it was taken.
+    assert (managed.left(), stage.notes()) == ([[], []], managed.notes)
+
+
+def test_impossible_rollback_is_refused_before_anything(managed):
+    run = managed.rollback(managed.live["web1"], release_snapshot_command=[])
+    assert (run.status, run.files) == (2, []), run.output
+    assert "restores what release_snapshot_command has taken, which is not set" in told(run)
+
+
+def test_managed_restore_that_fails_gives_back_what_was_there(stage, managed):
+    marker = managed.backups / f"{managed.live['web1']}.broken"
+    marker.touch()
+    run = managed.rollback(managed.live["web1"])
+    marker.unlink()
+    assert (run.status, run.outcome()["outcome"], run.live) == (2, "aborted", managed.live), run.output
+    assert "exited 3:" in told(run)
+    assert "The database is what it was before, from " in told(run)
+    assert (managed.left(), stage.notes()) == ([[], []], managed.notes)
+
+
+def test_managed_database_that_nobody_knows_keeps_the_site_shut_until_it_is_restored(stage, managed):
+    (managed.backups / "broken").touch()
+    run = managed.rollback(managed.live["web1"])
+    (managed.backups / "broken").unlink()
+    assert (run.status, run.live, managed.left()) == (2, managed.live, [[], HOSTS]), run.output
+    assert "take it that it IS NOT WHOLE" in told(run)
+    assert "THE SITE STAYS SHUT" in told(run)
+    assert f"-e release_rollback_to={managed.live['web1']} -e rollback_restore_snapshot=true" in told(run)
+    safety = re.search(r"the state before is in snapshot (\S+-before-restore)", told(run))[1]
+
+    back = managed.rollback(safety, release_rollback_to=managed.live["web1"])
+    assert (back.status, back.live, managed.left()) == (0, managed.live, [[], []]), back.output
+    assert stage.notes() == managed.notes
+
+
+def test_managed_database_goes_back_with_the_release(stage, managed):
+    run = managed.rollback(managed.live["web1"])
+    assert (run.status, run.outcome()["outcome"]) == (0, "rolled back"), run.output
+    assert (set(run.live.values()), managed.left()) == ({managed.before}, [[], []])
+    assert stage.notes() == managed.notes[:-1]
+    restored = next(phase for phase in run.of("phase") if phase["phase"] == "restore")
+    assert (restored["id"], restored["safety"][-15:]) == (managed.live["web1"], "-before-restore")
+    assert f"rollback_confirm={restored['safety']}" in told(run), "the way back"
+
+
+def test_managed_rollback_that_fails_later_gives_the_newer_release_its_database_back(stage, managed):
+    newer = stage.release("v2", release_force=True).live
+    stage.write_note("of the newer")
+    notes = stage.notes()
+    run = managed.rollback(managed.live["web1"], **failing("after_switch"))
+    assert (run.status, run.outcome()["outcome"], run.live) == (2, "reverted", newer), run.output
+    assert (managed.left(), stage.notes()) == ([[], []], notes)

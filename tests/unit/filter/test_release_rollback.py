@@ -138,6 +138,24 @@ def test_unknown_snapshot_is_refused():
     assert said.startswith("there is no snapshot s99; restoring snapshot s15")
 
 
+@pytest.mark.parametrize("confirm", ["", "s15"])
+def test_managed_snapshot_needs_a_command_that_restores_it(confirm):
+    found = host("Z", "A", snapshots=["X@15"])
+    found["snapshots"][0]["managed"] = True
+    first, *others = rollback(found, restore=True, confirm=confirm)["problems"]
+    assert first.startswith("snapshot s15 was taken by release_snapshot_command; name the command")
+    assert "release_restore_command" in first
+    assert len(others) == (0 if confirm else 1), "at once with what is to be confirmed"
+    allowed = rollback(found, restore=True, confirm=confirm, restore_command=["restore", "{snapshot}"])["problems"]
+    assert allowed == others
+
+
+def test_dump_beside_a_managed_snapshot_can_be_restored():
+    found = host("Z", "A", snapshots=["X@15", "@17"])
+    found["snapshots"][0]["managed"] = True
+    assert rollback(found, to="Z", restore=True, confirm="s17")["problems"] == []
+
+
 def test_snapshot_of_a_later_moment_is_not_offered():
     found = host("A", "B", "C", migrated="BC", snapshots=["C@15"])
     said = refusal(found, to="A", restore=True)

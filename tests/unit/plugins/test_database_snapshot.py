@@ -281,10 +281,97 @@ def test_command(tmp_path, place, snapshot):
     code, result = snapshot(env_file=None, command=command, environment={"REGION": "eu"})
     assert (code, result["snapshot"]["id"], result["snapshot"]["path"]) == (0, "arn:aws:rds:eu:it", "")
     (tmp_path / ".env").write_text("DB_DATABASE=app")
-    code, result = snapshot(state="restored", id="arn:aws:rds:eu:it")
+    code, result = snapshot(state="restored", id="arn:aws:rds:eu:it", env_file=None)
     assert (code, "restore it by the tool that took it" in result["msg"]) == (1, True)
     assert snapshot(state="absent", id="arn:aws:rds:eu:it")[1]["changed"] is True
     assert names(place) == []
+
+
+@pytest.fixture
+def managed(tmp_path, lite, snapshot):
+    """A database whose snapshots are copies of its file, made and put back by commands; they are files in backups/."""
+    (tmp_path / "backups").mkdir()
+    commands = {
+        "command": ["sh", "-c", f'cp {lite} {tmp_path}/backups/"$0" && echo "$0"', "shop-{release}"],
+        "restore_command": ["sh", "-c", f'cp {tmp_path}/backups/"$0" {lite}', "{snapshot}"],
+    }
+
+    def run(**args):
+        return snapshot(**{"env_file": None, **commands, **args})
+
+    return run
+
+
+def write_note(lite, text):
+    with contextlib.closing(sqlite3.connect(lite)) as database, database:
+        database.execute("insert into notes values (?)", [text])
+
+
+def test_command_that_restores(lite, managed):
+    first = managed()[1]["snapshot"]["id"]
+    assert first.startswith("shop-2")
+    assert first.endswith("Z-manual")
+    write_note(lite, "second")
+    code, result = managed(state="restored", id=first, _ansible_check_mode=True)
+    assert (code, result["changed"], rows(lite), len(result["snapshots"])) == (0, True, ["first", "second"], 1)
+    code, result = managed(state="restored", id=first)
+    assert (code, result["changed"], rows(lite), result["snapshot"]["id"]) == (0, True, ["first"], first)
+    assert result["safety"].endswith("-before-restore")
+    assert [entry["release"] for entry in result["snapshots"]] == ["", ""]
+    assert managed(state="restored", id=result["safety"])[0] == 0
+    assert rows(lite) == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    "args, text",
+    [
+        ({"restore_command": []}, "restore it by the tool that took it, or give the restore_command that does"),
+        ({"restore_command": ["true"]}, "restore_command has no {snapshot} in it"),
+        ({"command": []}, "restore_command needs snapshot_command too"),
+        ({"command": ["false"]}, "snapshot_command false exited 1: it said nothing"),
+    ],
+)
+def test_nothing_is_restored_without_both_commands(lite, managed, args, text):
+    first = managed()[1]["snapshot"]["id"]
+    write_note(lite, "second")
+    code, result = managed(state="restored", id=first, **args)
+    assert (code, text in result["msg"], rows(lite)) == (1, True, ["first", "second"]), result["msg"]
+
+
+def test_command_that_gives_the_same_id_again(lite, managed):
+    same = ["echo", "latest"]
+    managed(command=same)
+    write_note(lite, "second")
+    code, result = managed(state="restored", id="latest", command=same)
+    assert (code, rows(lite)) == (1, ["first", "second"])
+    assert "gave the state before the id latest as well" in result["msg"]
+
+
+def test_what_was_there_is_restored_when_the_command_fails(tmp_path, lite, managed):
+    first = managed()[1]["snapshot"]["id"]
+    write_note(lite, "second")
+    (tmp_path / "backups" / first).unlink()
+    code, result = managed(state="restored", id=first)
+    assert (code, rows(lite)) == (1, ["first", "second"])
+    assert f"{first} was not restored: restore_command sh exited 1: cp: " in result["msg"]
+    assert "The database is what it was before, from shop-2" in result["msg"]
+
+
+def test_a_managed_database_that_nobody_knows_is_said_loudly(managed):
+    first = managed()[1]["snapshot"]["id"]
+    code, result = managed(state="restored", id=first, restore_command=["/nowhere", "{snapshot}"])
+    assert code == 1
+    assert "restore_command /nowhere cannot be run: No such file" in result["msg"]
+    assert "NOBODY KNOWS WHAT THE DATABASE IS LIKE, take it that it IS NOT WHOLE" in result["msg"]
+    assert result["msg"].endswith("-before-restore")
+
+
+def test_a_dump_is_restored_without_commands(lite, snapshot, managed):
+    taken = snapshot()[1]["snapshot"]["id"]
+    write_note(lite, "second")
+    assert "env_file is needed to restore" in managed(state="restored", id=taken)[1]["msg"]
+    assert snapshot(state="restored", id=taken, restore_command=["false", "{snapshot}"])[0] == 0
+    assert rows(lite) == ["first"]
 
 
 @pytest.mark.parametrize(

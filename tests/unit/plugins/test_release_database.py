@@ -162,6 +162,31 @@ def test_snapshot_by_command(staged):
     assert "restore it by the tool that took it" in result["msg"]
 
 
+def test_restore_by_command(staged):
+    site = staged(database={"driver": "mongodb"})
+    file = site.home / "db.sqlite"
+    commands = {
+        "snapshot_command": ["sh", "-c", f'cp {file} {file}."$0" && echo "$0"', "{release}"],
+        "restore_command": [
+            "sh",
+            "-c",
+            f'cp {file}."$0" {file} && echo "$0 $1" > {file}.told',
+            "{snapshot}",
+            "{release}",
+        ],
+    }
+    run(site, "snapshot", **commands)
+    with sqlite3.connect(file) as database:
+        database.execute("insert into notes values ('second')")
+    database.close()
+    code, result = run(site, "restore", snapshot_id=ID, **commands, _ansible_check_mode=True)
+    assert (code, result["changed"], notes(site)) == (0, True, ["first", "second"])
+    code, result = run(site, "restore", snapshot_id=ID, **commands)
+    assert (code, notes(site), evidence(result)["id"]) == (0, ["first"], ID), result.get("msg")
+    assert evidence(result)["safety"].endswith("-before-restore")
+    assert (site.home / "db.sqlite.told").read_text() == f"{ID} {ID}\n"
+
+
 def test_nothing_is_migrated_when_the_snapshot_fails(staged):
     site = staged()
     code, result = run(site, "snapshot", "migrate", snapshot_command=["false"])
