@@ -14,8 +14,9 @@ description:
 options:
   _input:
     description: >-
-      The phases that are needed, in the order of a release, V(failed) or V(succeeded) for those hooks, and
-      V(signoff <stage>) or V(checks <stage>) for the sign-offs of a stage of the checklist and what they need.
+      The phases that are needed, in the order of a release, V(failed), V(succeeded), V(before_revert) or
+      V(after_revert) for those hooks, and V(signoff <stage>) or V(checks <stage>) for the sign-offs of a stage of the
+      checklist and what they need.
     type: list
     elements: string
     required: true
@@ -89,6 +90,9 @@ ALONE = {
     ("up", "finish"),
 }
 
+# Hooks that stand around no step. Going back is none, so that nothing about the steps can be in its way.
+HOOKS_ALONE = ("failed", "succeeded", "before_revert", "after_revert")
+
 
 def is_controller(chosen: Sequence[str], hosts: Sequence[str]) -> bool:
     """Say whether localhost was chosen and means the controller: it is a host like others where the play has it."""
@@ -149,7 +153,7 @@ def runs(
         free.add(("probe", "switch"))
     found: list[Step] = []
     for before, phase in pairwise(["", *phases]):
-        if phase in ("failed", "succeeded"):
+        if phase in HOOKS_ALONE:
             found.append({"hook": phase})
             continue
         kind, dummy, stage = phase.partition(" ")

@@ -17,11 +17,18 @@ HOOKED = (
     "snapshot",
     "migrate",
     "restore",
+    "probe",
     "switch",
     "restart",
     "verify",
+    "up",
     "finish",
+    "revert",
 )
+# The module has this phase too, but nobody stands between it and the one before.
+PLAN = ("before_plan", "after_plan")
+# Around the way back: what a task file can do, such as end the play or not be one, could keep hosts from it.
+COMMANDS_ONLY = ("before_revert", "after_revert")
 HOOKS = (*(f"{when}_{phase}" for phase in HOOKED for when in ("before", "after")), "failed", "succeeded")
 
 
@@ -42,22 +49,30 @@ def hook_faults(hooks: Any, hosts: Sequence[str], groups: Mapping[str, Sequence[
         f"release_hooks has {name}, which is no hook; there are before_<phase>, after_<phase> with the phases "
         f"{', '.join(HOOKED)}, and failed, succeeded"
         for name in hooks
-        if name not in HOOKS
+        if name not in (*HOOKS, *PLAN)
+    ]
+    faults += [
+        f"release_hooks has {name}, but plan is the end of stage and shares its run: take before_stage or after_stage, "
+        "or before_snapshot, which comes only when a migration is pending"
+        for name in PLAN
+        if name in hooks
     ]
     for name, entries in hooks.items():
         if not isinstance(entries, Sequence) or isinstance(entries, str):
             faults.append(f"release_hooks.{name} is a list of hooks")
             continue
         for number, entry in enumerate(entries, 1):
-            fault = entry_fault(entry, hosts, groups)
+            fault = entry_fault(name, entry, hosts, groups)
             if fault:
                 faults.append(f"release_hooks.{name}, hook {number}: {fault}")
     return faults
 
 
-def entry_fault(entry: Any, hosts: Sequence[str], groups: Mapping[str, Sequence[str]]) -> str:
+def entry_fault(name: str, entry: Any, hosts: Sequence[str], groups: Mapping[str, Sequence[str]]) -> str:
     if not isinstance(entry, Mapping) or ("tasks" in entry) == ("command" in entry):
         return "it needs either tasks, the path of a task file, or command, a list of words"
+    if "tasks" in entry and name in COMMANDS_ONLY:
+        return "it needs command, a list of words; task files are left out here, for they could stop the way back"
     unknown = set(entry) - {"tasks", "command", "hosts", "once", "chdir"}
     if unknown:
         return f"it has {', '.join(sorted(unknown))}; it may have tasks or command, and hosts, once, chdir"

@@ -161,6 +161,7 @@ def test_release_in_check_mode_of_what_is_new(stage):
     ("variables", "message"),
     [
         ({"release_hooks": {"before_swich": []}}, "before_swich, which is no hook"),
+        ({"release_hooks": {"before_revert": [{"tasks": "/etc/hosts"}]}}, "hook 1: it needs command, a list of words"),
         ({"release_hooks": {"failed": [{"command": "sh -c x"}]}}, "command is a list of words"),
         ({"release_drain": "nowhere.yml"}, "release_drain (nowhere.yml) is no task file"),
         ({"release_drain": "nginx"}, "release_drain needs the load balancers in release_drain_hosts"),
@@ -289,6 +290,38 @@ def test_failing_batch_takes_back_those_before_it(stage):
     assert (run.status, run.outcome()["outcome"]) == (2, "reverted"), run.output
     assert run.live == {"web1": before, "web2": before}
     assert stage.log("failing") == ["drain web1", "undrain web1", "drain web2", "undrain web1 web2"]
+
+
+def test_hooks_around_going_back_keep_no_host_from_it(stage):
+    before = stage.fleet.live("web1")
+    hooks = {
+        "before_revert": [
+            *stage.note("before_revert", once=True)["before_revert"],
+            {"command": ["/bin/false"]},
+            {"command": ["/bin/sleep", "30"], "hosts": "web2"},
+        ],
+        "after_revert": [{"command": ["/bin/false"]}, *stage.note("after_revert", once=True)["after_revert"]],
+        **stage.note("failed", once=True),
+    }
+    run = stage.release(
+        "v3-is-not-well",
+        release_hooks=hooks,
+        __release_hook_patience=1,
+        release_strategy="rolling",
+        release_drain=str(stage.home / "drain.yml"),
+        drained=str(stage.notes),
+    )
+    assert (run.status, run.outcome()["outcome"]) == (2, "reverted"), run.output
+    assert (run.live, stage.locked()) == (dict.fromkeys(HOSTS, before), [])
+    assert [line.split()[:2] for line in stage.noted()[-5:]] == [
+        ["drain", "web2"],
+        ["before_revert", "web1"],
+        ["after_revert", "web1"],
+        ["undrain", "web1"],
+        ["failed", "web1"],
+    ]
+    assert "Timed out after 1 second" in told(run)
+    assert told(run).count("(ignored)") == 5
 
 
 def test_host_that_nginx_does_not_know_stops_the_release_before_anything_is_drained(stage):

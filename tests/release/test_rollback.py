@@ -230,9 +230,10 @@ def test_managed_snapshot_is_refused_without_a_command_before_anything_is_change
 
 
 def test_impossible_rollback_is_refused_before_anything(managed):
-    run = managed.rollback(managed.live["web1"], release_snapshot_command=[])
+    run = managed.rollback(managed.live["web1"], release_snapshot_command=[], release_hooks={"before_plan": []})
     assert (run.status, run.files) == (2, []), run.output
     assert "restores what release_snapshot_command has taken, which is not set" in told(run)
+    assert "before_plan, but plan is the end of stage" in told(run)
 
 
 def test_managed_restore_that_fails_gives_back_what_was_there(stage, managed):

@@ -68,6 +68,23 @@ def test_a_hook_between_parts_the_run(host):
     assert run.phases("web1")[:4] == BEFORE
 
 
+def test_hooks_around_the_end_of_maintenance(host):
+    shut = ".slipway/maintenance.json"
+    hooks = {
+        "before_up": [{"command": ["/usr/bin/test", "-e", shut]}],
+        "after_up": [{"command": ["/usr/bin/test", "!", "-e", shut]}],
+    }
+    # Asked without the web server, which does not know of maintenance.
+    given = {"release_maintenance": "always", "release_http_url": "", "release_force": True}
+    run = host.release("v2", release_hooks=hooks, **given)
+    assert (run.status, run.outcome()["outcome"]) == (0, "success"), run.output
+    assert run.phases("web1")[len(BEFORE) :] == ["down", "switch", "restart", "verify", "up", "finish"]
+    assert run.outcome()["module_runs"] == {"web1": 7}
+    plain = host.release("v2", **given)
+    assert plain.phases("web1") == run.phases("web1")
+    assert plain.outcome()["module_runs"] == {"web1": 3}
+
+
 @pytest.mark.parametrize(
     ("version", "variables", "said", "phases"),
     [

@@ -116,6 +116,33 @@ def test_notification_that_was_not_sent_is_told_also_without_an_answer(release):
     assert release(["app1"], {"app1": told | {"__release_told_sentry": {}}}).value("__release_untold") == ["the chat"]
 
 
+@pytest.mark.parametrize(("fleet", "number"), [(SPLIT, 1), ({**SPLIT, "app2": {"__release_preflight": {}}}, 0)])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_hooks_of_going_back_need_the_lock_of_every_host(release, fleet, number, when):
+    loaded = release(registered=fleet, release_hooks={f"{when}_revert": [{"command": ["a"]}]})
+    assert len(loaded.value(f"__release_steps_{when}_revert")) == number
+
+
+@pytest.mark.parametrize(("hook", "at_once"), [("before_up", False), ("after_up", False), ("before_switch", True)])
+def test_hook_behind_the_proof_lets_a_single_host_finish_later(release, hook, at_once):
+    loaded = release(["app1"], release_hooks={hook: [{"command": ["a"]}]}, release_checklist="")
+    assert loaded.value("__release_finish_at_once") == (["finish"] if at_once else [])
+
+
+@pytest.mark.parametrize(
+    ("commands", "fault"),
+    [
+        ({"release_restore_command": ["a", "{snapshot}"]}, "restores what release_snapshot_command has taken"),
+        ({"release_restore_command": ["a"], "release_snapshot_command": ["b"]}, "has no {snapshot} in it"),
+        ({"release_restore_command": ["a", "-s={snapshot}"], "release_snapshot_command": ["b"]}, ""),
+        ({"release_snapshot_command": ["b"]}, ""),
+    ],
+)
+def test_command_that_restores_needs_the_other_one_and_an_id(release, commands, fault):
+    faults = release(**commands).value("__release_common_faults")
+    assert [fault in found for found in faults] == ([True] if fault else [])
+
+
 # A rollback that restored the database
 
 

@@ -159,6 +159,54 @@ def test_hooks_at_the_end():
     assert told(["failed"], hooks=hooks) == ["failed: b"]
 
 
+def around(phase):
+    return {f"{when}_{phase}": [{"command": [phase]}] for when in ("before", "after")}
+
+
+def test_hooks_around_the_end_of_maintenance():
+    hooks = around("up")
+    end = ["restart, verify", "before_up: up", "up", "after_up: up"]
+    assert told([*LIVE, "up"], hooks=hooks) == ["switch", *end]
+    assert told([*LIVE, "up"], batch=2, hooks=hooks)[2:] == end
+    assert told([*LIVE, "up"], ["app1"], hooks={"before_up": hooks["before_up"]}) == [
+        "switch, restart, verify",
+        "before_up: up",
+        "up",
+    ]
+    assert told(LIVE, hooks=hooks) == ["switch", "restart, verify"], "the site was not shut"
+
+
+def test_hooks_around_a_probe_are_there_once_and_only_when_it_is():
+    at = {**MIGRATED, "probe": ["app1", "app2"]}
+    hooks = around("probe")
+    assert told(["migrate", "probe", "switch"], at=at, hooks=hooks) == [
+        "migrate @ app1",
+        "before_probe: probe",
+        "probe @ app1",
+        "probe @ app2",
+        "after_probe: probe",
+        "switch",
+    ]
+    assert told(["maintenance", "migrate", "probe", "switch"], at=at, hooks=hooks)[2:] == [
+        "before_probe: probe",
+        "probe",
+        "after_probe: probe",
+        "switch",
+    ]
+    assert told(["migrate", "probe", "switch"], at={**MIGRATED, "probe": ["app1"]}, hooks=hooks)[3:] == [
+        "after_probe: probe",
+        "switch",
+    ]
+    assert told(["migrate", "switch"], at=MIGRATED, hooks=hooks) == ["migrate @ app1", "switch"]
+
+
+def test_hooks_around_going_back_stand_alone():
+    hooks = around("revert")
+    assert told(["before_revert"], hooks=hooks) == ["before_revert: revert"]
+    assert told(["after_revert"], hooks=hooks) == ["after_revert: revert"]
+    assert told(["before_revert"]) == []
+
+
 def test_a_build_on_the_controller_has_one_host_to_speak_for_it():
     (step,) = release_steps(["build"], HOSTS, at={"build": ["localhost"]})
     assert (step["file"], step["hosts"]) == ("build_on_controller", ["app1"])
@@ -192,6 +240,10 @@ def test_each_run_knows_its_task_file():
         ({"failed": [{"command": []}]}, "command is a list of words"),
         ({"failed": [{"command": ["a"], "host": "app1", "when": 1}]}, "it has host, when; it may have"),
         ({"failed": [{"command": ["a"], "hosts": "mail"}]}, "no host of this release is in hosts: mail"),
+        ({"before_plan": [{"command": ["a"]}]}, "before_plan, but plan is the end of stage and shares its run: take"),
+        ({"after_plan": []}, "before_stage or after_stage, or before_snapshot"),
+        ({"before_revert": [{"tasks": "a.yml"}]}, "before_revert, hook 1: it needs command, a list of words;"),
+        ({"after_revert": [{"tasks": "a.yml"}]}, "for they could stop the way back"),
     ],
 )
 def test_faults_of_hooks(hooks, fault):
@@ -203,6 +255,9 @@ def test_good_hooks_have_no_fault():
     hooks = {
         "before_preflight": [{"tasks": "a.yml"}],
         "after_restore": [{"command": ["a"], "hosts": ["web"], "once": True, "chdir": "/"}],
+        "before_probe": [{"tasks": "a.yml"}],
+        "after_up": [{"tasks": "a.yml"}],
+        "before_revert": [{"command": ["a"], "hosts": "localhost"}],
         "failed": [{"command": ["a"], "hosts": "localhost"}],
         "succeeded": [],
     }
