@@ -166,7 +166,7 @@ def runs(
         if phase == "switch" and batch:
             for part in batches(hosts, batch):
                 found += [{"drain": "drain", "hosts": part}] if drain else []
-                found += [{"names": ["switch"], "with": ["verify"], "hosts": part, "workers": False}]
+                found += [{"names": ["switch"], "with": ["restart", "verify"], "hosts": part, "workers": False}]
                 found += [{"drain": "undrain", "hosts": part}] if drain else []
         elif (before, phase) in free and found and where[phase] == found[-1]["hosts"] and "names" in found[-1]:
             found[-1]["names"] += names

@@ -523,9 +523,15 @@ class Phases(DatabasePhases, MaintenancePhases):
         return {"changed": changed, "previous": previous}
 
     def restart(self) -> dict[str, Any]:
-        """Let every worker of another release finish its job and end, and reload PHP-FPM where that is needed."""
+        """Let every worker of another release finish its job and end, and reload PHP-FPM where that is needed.
+
+        In a batch of a rolling release these wait for the last host, but not what answers the requests of this one.
+        """
         if self.module.check_mode:
             return {"changed": True}
+        if not self.params["verify_workers"]:
+            stopped = self._stop_old_workers()
+            return {"changed": bool(stopped), "stopped": stopped, "fpm_reloaded": ""}
         before = {worker["pid"] for worker in self._workers()}
         stopped = self._stop_old_workers()
         for command in self.params["restart_commands"]:
@@ -536,17 +542,22 @@ class Phases(DatabasePhases, MaintenancePhases):
         return {"changed": bool(stopped or before != after or reloaded), "stopped": stopped, "fpm_reloaded": reloaded}
 
     def _workers(self) -> list[dict[str, Any]]:
-        return _processes.workers(self.layout.root, node=not self.laravel)
+        found = _processes.workers(self.layout.root, node=not self.laravel)
+        return found if self.params["verify_workers"] else [worker for worker in found if _processes.is_octane(worker)]
 
     def _stop_old_workers(self) -> list[int]:
         """Ask the workers of other releases to end; what they started they end by themselves."""
         running = self._workers()
-        handed_on = {worker["pid"] for worker in running if worker["kind"] in ("artisan", "octane")}
+        commands = {worker["pid"] for worker in running if worker["command"].startswith("octane:")}
+        # Asked to end, Octane's command cuts off the requests in hand. Its server does not, and the command follows it.
+        serving = commands & {worker["parent"] for worker in running if worker["kind"] == "octane"}
+        handed_on = {worker["pid"] for worker in running if worker["kind"] in ("artisan", "octane")} - commands
         parents = {worker["parent"] for worker in running}
         stopped = []
         for worker in running:
             # PM2, and systemd for Node, replace a process themselves, and a shell under supervisor passes nothing on.
             ends = worker["kind"] in ("artisan", "octane") and worker["parent"] not in handed_on
+            ends = ends and worker["pid"] not in serving
             ends = ends or (worker["kind"] == "supervisord" and worker["pid"] not in parents)
             if not ends or (worker["release"] == self.layout.current() and not self.params["restart_all"]):
                 continue
@@ -674,8 +685,6 @@ class Phases(DatabasePhases, MaintenancePhases):
         return [problem for problem in problems if problem]
 
     def _worker_problems(self) -> list[str]:
-        if not self.params["verify_workers"]:
-            return []
         problems = []
         running = self._workers()
         others = [
@@ -685,7 +694,7 @@ class Phases(DatabasePhases, MaintenancePhases):
             problems.append(f"still on another release: {', '.join(others)}")
         # What a worker has started is no worker of its own: Horizon has supervisors, Octane and npm have servers.
         ours = [worker for worker in running if worker["release"] == self.release and not worker["parent"]]
-        if len(ours) < self.params["workers"]:
+        if self.params["verify_workers"] and len(ours) < self.params["workers"]:
             # Another user's processes cannot be told from none.
             what = "workers" if self.laravel else "servers that this user may see"
             problems.append(f"{len(ours)} of {self.params['workers']} {what} run {self.release}")

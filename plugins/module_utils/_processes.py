@@ -19,7 +19,10 @@ WORKER_COMMANDS = (
     "horizon:supervisor",
     "horizon:work",
     "inertia:start-ssr",
+    "octane:frankenphp",
+    "octane:roadrunner",
     "octane:start",
+    "octane:swoole",
     "pulse:check",
     "pulse:work",
     "queue:listen",
@@ -28,7 +31,7 @@ WORKER_COMMANDS = (
     "schedule:work",
 )
 
-# The servers that octane:start runs, by their program or script; Swoole gives its processes a title of its own.
+# The servers that Octane's commands run, by their program or script; Swoole gives its processes a title of its own.
 _OCTANE = ("rr", "frankenphp", "swoole-server", "roadrunner-worker")
 _OCTANE_TITLE = "swoole_http_server"
 _JAVASCRIPT = ("node", "nodejs", "bun", "deno")
@@ -137,6 +140,11 @@ def _kind(process: _Process, parent: int, node: bool) -> tuple[str, str]:
     if node and os.path.basename(process.link("exe")) in _JAVASCRIPT:
         return "node", program
     return "", program
+
+
+def is_octane(worker: dict[str, Any]) -> bool:
+    """Say whether a worker answers requests, as a server of Octane or the command that runs one."""
+    return bool(worker["kind"] == "octane" or worker["command"].startswith("octane:"))
 
 
 def workers(root: str, node: bool = False) -> list[dict[str, Any]]:

@@ -240,8 +240,8 @@ options:
     type: str
   verify_workers:
     description:
-      - Whether C(verify) looks at the workers as well. Between the batches of a rolling release they still run the old
-        one.
+      - Whether C(restart) and C(verify) are about the workers as well. In a batch of a rolling release these still run
+        the old one; then both are only about what answers requests by itself, the servers of Octane.
     type: bool
     default: true
   restart_all:

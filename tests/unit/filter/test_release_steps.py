@@ -82,7 +82,7 @@ def test_the_module_calls_maintenance_down():
 )
 def test_batches(size, parts):
     assert [label.partition(" @")[0] for label in told(LIVE, batch=size)] == [
-        *["switch, verify"] * parts,
+        *["switch, restart, verify"] * parts,
         "restart, verify",
     ]
 
@@ -91,10 +91,10 @@ def test_a_batch_is_proven_without_its_workers_before_it_gets_requests_again():
     steps = release_steps(LIVE, HOSTS, batch=2, drain=True)
     assert [(step["file"], step["hosts"], step.get("phases")) for step in steps] == [
         ("drain", ["app1", "app2"], None),
-        ("phase", ["app1", "app2"], ["switch", "verify"]),
+        ("phase", ["app1", "app2"], ["switch", "restart", "verify"]),
         ("drain", ["app1", "app2"], None),
         ("drain", ["worker1"], None),
-        ("phase", ["worker1"], ["switch", "verify"]),
+        ("phase", ["worker1"], ["switch", "restart", "verify"]),
         ("drain", ["worker1"], None),
         ("phase", HOSTS, ["restart", "verify"]),
     ]
@@ -133,8 +133,8 @@ def test_a_switch_in_batches_has_its_hooks_once():
     hooks = {name: [{"command": [name]}] for name in ("before_switch", "after_switch", "before_verify", "after_verify")}
     assert told(LIVE, batch=2, hooks=hooks) == [
         "before_switch: before_switch",
-        "switch, verify @ app1 app2",
-        "switch, verify @ worker1",
+        "switch, restart, verify @ app1 app2",
+        "switch, restart, verify @ worker1",
         "after_switch: after_switch",
         "restart",
         "before_verify: before_verify",

@@ -99,6 +99,29 @@ def test_servers_of_octane(process, tmp_path, title, command):
     assert workers(tmp_path) == [(server, "octane", command or "swoole_http_server", "r1")]
 
 
+@pytest.mark.parametrize(
+    "line, kind",
+    [
+        ("/usr/bin/php8.4 swoole-server /srv/shared/storage/logs/octane-server.json", ("octane", "swoole-server")),
+        ("/usr/bin/php8.4 /srv/releases/r1/vendor/bin/roadrunner-worker", ("octane", "roadrunner-worker")),
+        ("/srv/releases/r1/rr -c /srv/releases/r1/.rr.yaml -o http.address=127.0.0.1:8000 serve", ("octane", "rr")),
+        ("/usr/local/bin/frankenphp run -c /srv/releases/r1/vendor/laravel/octane/Caddyfile", ("octane", "frankenphp")),
+        ("php artisan octane:start --server=swoole", ("artisan", "octane:start")),
+        ("php artisan octane:swoole", ("artisan", "octane:swoole")),
+        ("php artisan octane:roadrunner", ("artisan", "octane:roadrunner")),
+        ("/usr/bin/php8.4 /srv/releases/r1/artisan octane:frankenphp", ("artisan", "octane:frankenphp")),
+        ("php artisan octane:reload", ("", "octane:reload")),
+    ],
+)
+def test_command_lines_of_octane(line, kind):
+    """As laravel/octane 2 makes them."""
+
+    class Process:
+        words = line.split()
+
+    assert _processes._kind(Process(), 0, False) == kind
+
+
 def wait_for_title(pid, title):
     deadline = time.monotonic() + 5
     while _processes.command_line(pid)[0] != title and time.monotonic() < deadline:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import re
@@ -12,7 +13,7 @@ import threading
 import time
 
 import pytest
-from ansible_collections.slipway.laravel.plugins.module_utils import _artifact, _assets, _layout, _phases
+from ansible_collections.slipway.laravel.plugins.module_utils import _artifact, _assets, _layout, _phases, _processes
 from ansible_collections.slipway.laravel.plugins.module_utils._layout import Layout
 
 ALL = ["stage", "probe", "switch", "restart", "verify", "finish"]
@@ -50,6 +51,50 @@ def worker(site):
     for child in started:
         child.kill()
         child.communicate()
+
+
+# Starts processes below itself, each called by the first word of its line.
+TREE = """
+import json, subprocess, sys, time
+line, *below = json.loads(sys.argv[1])
+for tree in below:
+    argv = [tree[0], "-ISc", sys.orig_argv[2], json.dumps(tree)]
+    subprocess.Popen(argv, executable="/proc/self/exe", stdout=subprocess.PIPE).stdout.readline()
+print(flush=True)
+time.sleep(60)
+"""
+COMMAND = "php|artisan|octane:start"
+SWOOLE = [
+    "swoole_http_server: master process for Shop",
+    ["swoole_http_server: manager process for Shop", ["swoole_http_server: worker process for Shop"]],
+]
+SERVERS = [SWOOLE, ["/app/rr", ["/app/roadrunner-worker"]], ["/app/frankenphp"]]
+
+
+@pytest.fixture
+def octane(site):
+    """Start processes as Octane has them: octane(release, tree), a line of words and the trees below it."""
+    started = []
+
+    def start(release, tree):
+        first, *words = tree[0].split("|")
+        argv = [first, "-ISc", TREE, json.dumps(tree), *words]
+        options = {"stdout": subprocess.PIPE, "start_new_session": True, "executable": sys.executable}
+        started.append(subprocess.Popen(argv, cwd=site.path(release), **options))
+        started[-1].stdout.readline()
+        return started[-1]
+
+    yield start
+    for child in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.communicate()
+
+
+def of_line(site, release, line):
+    """The process of a release that is called so."""
+    found = [worker["pid"] for worker in _processes.workers(str(site.root)) if worker["release"] == release]
+    return next(pid for pid in found if _processes.command_line(pid)[0] == line)
 
 
 # Parameters and the lock
@@ -724,6 +769,29 @@ def test_restart_of_all_workers(live, worker):
     assert current.wait(5) == -signal.SIGTERM
 
 
+@pytest.mark.parametrize("server", SERVERS, ids=["swoole", "roadrunner", "frankenphp"])
+@pytest.mark.parametrize("in_batch", [False, True])
+def test_restart_asks_the_server_of_octane_to_end_and_not_its_command(live, octane, worker, server, in_batch):
+    """The command would kill Swoole with its requests, and not wait for RoadRunner."""
+    queue = worker("r1")
+    octane("r1", [COMMAND, server])
+    octane("r2", [COMMAND, server[:1]])
+    expected = [of_line(live, "r1", server[0]), *([] if in_batch else [queue.pid])]
+    result = live.run("restart", release="r2", verify_workers=not in_batch)[1]
+    assert sorted(evidence(result)["stopped"]) == sorted(expected)
+
+
+def test_restart_ends_the_command_of_octane_that_has_no_server(live, octane):
+    command = octane("r1", [COMMAND])
+    assert evidence(live.run("restart", release="r2")[1])["stopped"] == [command.pid]
+
+
+def test_restart_in_a_batch_leaves_workers_and_the_commands_for_them_alone(live, worker):
+    queue = worker("r1")
+    code, result = live.run("restart", release="r2", verify_workers=False, restart_commands=[["false"]])
+    assert (code, result["changed"], queue.poll()) == (0, False, None)
+
+
 def test_restart_without_workers_changes_nothing(live):
     assert live.run("restart", release="r2")[1]["changed"] is False
 
@@ -801,6 +869,15 @@ def test_verify_names_everything_that_is_not_well(live, worker, http_server, fpm
     assert result["msg"].startswith("verify: r2 is not well after 0 s: through PHP-FPM ")
     assert f"{url} is served by release r1, not by r2; " in result["msg"]
     assert f"still on another release: queue:work (pid {old.pid}); 0 of 2 workers run r2" in result["msg"]
+
+
+def test_verify_in_a_batch_waits_for_octane_alone(live, worker, octane):
+    worker("r1")
+    assert live.run("verify", release="r2", verify_workers=False, workers=3)[0] == 0
+    octane("r1", [COMMAND, SWOOLE])
+    code, result = live.run("verify", release="r2", verify_workers=False, workers=3, timeout=0)
+    assert (code, "still on another release: octane:start (pid" in result["msg"]) == (1, True), result
+    assert "queue:work" not in result["msg"]
 
 
 def test_verify_waits_until_the_deadline(live, worker):
