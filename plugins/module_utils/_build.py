@@ -369,7 +369,8 @@ class Build:
         path = self.artifact_path(release)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         # Order, times and owners fixed, so that equal trees give equal bytes (reproducible-builds.org/docs/archives).
-        fixed = [*_parts.FIXED, f"--mtime=@{committed_at}", "--use-compress-program=gzip -n"]
+        # Of 1 to 9: measured on 28 MB of code, half the time of the usual 6 for a twelfth more bytes.
+        fixed = [*_parts.FIXED, f"--mtime=@{committed_at}", "--use-compress-program=gzip -n -3"]
         packed = os.path.join(self.area, "artifact")
         self.runner.run("pack", ["tar", *fixed, "-cf", packed, "-C", self.app, "."])
         os.replace(packed, path)

@@ -43,7 +43,7 @@ import bench_site as site
 from labkit.common import LabError, lock, main, say
 
 SIZES = ("small", "large", "waiting")
-# About a quarter of an hour on two processors.
+# About twenty minutes on two processors.
 USUAL = {"small": ([1, 4, 8], 3), "large": ([1, 2], 1), "waiting": ([1, 2], 1)}
 
 
