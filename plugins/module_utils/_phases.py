@@ -92,6 +92,8 @@ class Phases(DatabasePhases, MaintenancePhases):
         if not module.check_mode and module.params["phases"][:1] != ["preflight"]:
             # Before the first look at whose the lock is: whoever finds nobody at work may take it.
             until_end.enter_context(self.layout.at_work())
+        # The workers of a batch wait for the last host; Node has none, only servers.
+        self.with_workers: bool = self.params["verify_workers"] or not self.laravel
         self.smoke = self._take_smoke()
         self.answers: list[dict[str, Any]] = []
         self.artifact_url = _artifact.take_address(module) if self.params["artifact_url"] else ""
@@ -525,11 +527,14 @@ class Phases(DatabasePhases, MaintenancePhases):
     def restart(self) -> dict[str, Any]:
         """Let every worker of another release finish its job and end, and reload PHP-FPM where that is needed.
 
-        In a batch of a rolling release these wait for the last host, but not what answers the requests of this one.
+        In a batch of a rolling release these wait for the last host, but not what answers the requests of this one:
+        Octane and Node.
         """
         if self.module.check_mode:
             return {"changed": True}
-        if not self.params["verify_workers"]:
+        if self._restarted():
+            return {"changed": False, "stopped": [], "fpm_reloaded": ""}
+        if not self.with_workers:
             stopped = self._stop_old_workers()
             return {"changed": bool(stopped), "stopped": stopped, "fpm_reloaded": ""}
         before = {worker["pid"] for worker in self._workers()}
@@ -543,7 +548,12 @@ class Phases(DatabasePhases, MaintenancePhases):
 
     def _workers(self) -> list[dict[str, Any]]:
         found = _processes.workers(self.layout.root, node=not self.laravel)
-        return found if self.params["verify_workers"] else [worker for worker in found if _processes.is_octane(worker)]
+        return found if self.with_workers else [worker for worker in found if _processes.is_octane(worker)]
+
+    def _restarted(self) -> bool:
+        """Say whether all servers of Node run the release already, since their batch."""
+        known = not self.laravel and self.params["workers"] and not self.params["restart_all"]
+        return bool(known) and not self._worker_problems()
 
     def _stop_old_workers(self) -> list[int]:
         """Ask the workers of other releases to end; what they started they end by themselves."""
@@ -650,7 +660,7 @@ class Phases(DatabasePhases, MaintenancePhases):
     def _short_lived(self) -> list[str]:
         """Wait until the youngest worker has lasted for a moment, and name those that have not."""
         # In maintenance mode a worker with --max-time ends each second: Laravel counts from the start of the machine.
-        if not self.params["verify_workers"] or self._marker() or self._down_file():
+        if not self.with_workers or self._marker() or self._down_file():
             return []
         before = {worker["pid"]: worker["command"] for worker in self._workers()}
         time.sleep(max([0.0, *(_SETTLED - _processes.age(pid) for pid in before)]))
@@ -694,7 +704,7 @@ class Phases(DatabasePhases, MaintenancePhases):
             problems.append(f"still on another release: {', '.join(others)}")
         # What a worker has started is no worker of its own: Horizon has supervisors, Octane and npm have servers.
         ours = [worker for worker in running if worker["release"] == self.release and not worker["parent"]]
-        if self.params["verify_workers"] and len(ours) < self.params["workers"]:
+        if self.with_workers and len(ours) < self.params["workers"]:
             # Another user's processes cannot be told from none.
             what = "workers" if self.laravel else "servers that this user may see"
             problems.append(f"{len(ours)} of {self.params['workers']} {what} run {self.release}")

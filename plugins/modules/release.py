@@ -241,7 +241,7 @@ options:
   verify_workers:
     description:
       - Whether C(restart) and C(verify) are about the workers as well. In a batch of a rolling release these still run
-        the old one; then both are only about what answers requests by itself, the servers of Octane.
+        the old one; then both are only about what answers requests by itself, the servers of Octane and of Node.
     type: bool
     default: true
   restart_all:

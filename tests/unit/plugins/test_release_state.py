@@ -408,6 +408,28 @@ def test_one_of_two_node_servers_that_is_missing_is_named(site):
     assert "1 of 2 servers that this user may see run r1" in result["msg"]
 
 
+def test_node_servers_restart_with_their_batch_and_not_once_more(site):
+    for release in ("r1", "r2"):
+        site.path(release).mkdir()
+    site.lock()
+    node = shutil.copy(shutil.which("sleep"), site.home / "bin/node")
+    start = ["sh", "-c", f"cd {site.root}/current && {{ {node} 60 & echo $! > {site.home}/pid; }} >/dev/null 2>&1"]
+    args = {"workers": 1, "restart_commands": [start], **NODE}
+    pids = []
+    try:
+        # In its batch, once more with those of all hosts, and when a restored database asks for it.
+        for more in ({"verify_workers": False}, {}, {"restart_all": True}):
+            result = site.run("switch", "restart", release="r1", **more, **args)[1]
+            pids.append(int((site.home / "pid").read_text()))
+            assert result["phases"][1]["changed"] == (more != {}), result
+        assert pids[0] == pids[1] != pids[2]
+        code, result = site.run("verify", release="r1", verify_workers=False, timeout=0, **{**args, "workers": 3})
+        assert (code, "2 of 3 servers that this user may see run r1" in result["msg"]) == (1, True)
+    finally:
+        for pid in set(pids):
+            os.kill(pid, 9)
+
+
 # Another tool's server
 
 
