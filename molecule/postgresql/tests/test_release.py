@@ -1,4 +1,4 @@
-"""Releases on PostgreSQL: what goes live, what is refused, what fails, and the way back. The tests follow each other."""
+"""Releases on PostgreSQL: what goes live, is refused, or fails, and the way back. The tests follow each other."""
 
 from __future__ import annotations
 
