@@ -265,7 +265,8 @@ class Build:
         """Stop before anything is built when a host lacks what the release needs."""
         lacking: dict[str, list[str]] = {}
         for host, offer in self.offers.items():
-            for problem in _requirements.unmet(offer, requires, self.module.warn) if offer else []:
+            # What cannot be compared is told by stage, on each host.
+            for problem in _requirements.unmet(offer, requires, lambda dummy: None) if offer else []:
                 lacking.setdefault(problem, []).append(host)
         if not lacking:
             return
