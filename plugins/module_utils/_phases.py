@@ -663,7 +663,8 @@ class Phases(DatabasePhases, MaintenancePhases):
         if not self.with_workers or self._marker() or self._down_file():
             return []
         before = {worker["pid"]: worker["command"] for worker in self._workers()}
-        time.sleep(max([0.0, *(_SETTLED - _processes.age(pid) for pid in before)]))
+        # How long a server has been loading before it answered is not known.
+        time.sleep(max([0.0, *(_SETTLED - (_processes.age(pid) if self.laravel else 0.0) for pid in before)]))
         gone = [pid for pid in before if pid not in {worker["pid"] for worker in self._workers()}]
         return [f"{before[pid]} (pid {pid}) ended as soon as it had started, see its log" for pid in gone]
 

@@ -29,6 +29,10 @@ class BuildError(Exception):
         self.details = details
 
 
+# Some tools write them into a pipe, too.
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
 def without_password(text: str) -> str:
     """Return a text without what stands before the @ of web addresses in it: that is a password or a token."""
     return re.sub(r"(https?://)[^/\s]*@", r"\1", text)
@@ -47,7 +51,7 @@ class Runner:
     def _shown(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, "***")
-        return Masker().text(without_password(text))
+        return Masker().text(without_password(_COLOURS.sub("", text)))
 
     def error(self, message: str, **details: Any) -> BuildError:
         shown = {key: self._shown(value) if isinstance(value, str) else value for key, value in details.items()}

@@ -225,9 +225,8 @@ def test_no_front_end_without_the_script(build, git, home):
 
 
 def test_composer_that_fails(build, git, home):
-    commit_file(
-        git, home, "composer-error", "Your lock file does not fit.\n\n  Problem 1\n    - php ^9 is not satisfied\n\n"
-    )
+    said = "\x1b[37;41mYour lock file does not fit.\x1b[39;49m\n\n  Problem 1\n    - php ^9 is not satisfied\n\n"
+    commit_file(git, home, "composer-error", said)
     code, result = build("work")
     assert code == 1
     assert result["msg"] == (

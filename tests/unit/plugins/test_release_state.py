@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+from ansible_collections.slipway.laravel.plugins.module_utils import _phases
 from ansible_collections.slipway.laravel.plugins.module_utils._layout import Layout
 
 NODE = {"kind": "node", "shared_dirs": ["uploads"], "shared_files": [], "assets_dir": ""}
@@ -394,6 +395,19 @@ def test_node_processes_are_proven_and_not_signalled(site):
         code, result = site.run("verify", release="r2", workers=1, **NODE)
         assert f"still on another release: node (pid {child.pid}); 0 of 1 servers that this user" in result["msg"]
         child.kill()
+
+
+def test_node_server_that_took_long_to_load_has_to_last_as_well(site, monkeypatch):
+    monkeypatch.setattr(_phases, "_SETTLED", 1.0)
+    monkeypatch.setattr(_phases._processes, "age", lambda pid: 5.0)
+    site.path("r1").mkdir()
+    site.lock()
+    site.run("switch", release="r1", **NODE)
+    node = shutil.copy(shutil.which("sleep"), site.home / "bin/node")
+    with subprocess.Popen([node, "0.5"], cwd=site.path("r1")):
+        code, result = site.run("verify", release="r1", workers=1, **NODE)
+    assert code == 1
+    assert "ended as soon as it had started" in result["msg"]
 
 
 def test_one_of_two_node_servers_that_is_missing_is_named(site):
