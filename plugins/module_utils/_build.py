@@ -253,7 +253,7 @@ class Build:
         if self.module.check_mode and not source.has(commit):
             # Nothing may stay on the host.
             source = _git.Repository(self.runner, source.address, os.path.join(self.module.tmpdir, "repository.git"))
-            problem = source.fetch_one(commit)
+            problem = source.fetch_one(self.params["version"], commit)
             if problem:
                 self.module.warn(f"what {self.params['version']} needs of the hosts is not known here: {problem}")
                 return {}

@@ -116,11 +116,15 @@ class Repository:
         tags = [name[len("refs/tags/") :] for name in reversed(list(refs)) if re.match(r"refs/tags/[^^]+$", name)]
         raise self._unknown(version, tags)
 
-    def fetch_one(self, commit: str) -> str:
-        """Bring one commit without its history into a new copy; return why it cannot be had, or nothing."""
+    def fetch_one(self, version: str, commit: str) -> str:
+        """Bring the commit of a version into a new copy, without its history; return why it cannot be had, or nothing."""
         self.runner.run("fetch", ["git", "init", "--quiet", "--bare", self.mirror])
-        rc, dummy, err = self.git("fetch", "fetch", "--quiet", "--depth=1", "--no-write-fetch-head", "origin", commit)
-        return "" if rc == 0 else " ".join(err.split())[:300]
+        # Servers need not give a commit by its id, such as that of an annotated tag.
+        for name in (f"refs/tags/{version}", f"refs/heads/{version}", commit):
+            err = self.git("fetch", "fetch", "--quiet", "--depth=1", "--no-write-fetch-head", "origin", name)[2]
+            if self.has(commit):
+                return ""
+        return " ".join(err.split())[:300]
 
     def read(self, commit: str, names: list[str]) -> dict[str, str]:
         """Return the text of those files of a commit that it has, by name."""

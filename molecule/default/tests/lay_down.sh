@@ -1,18 +1,19 @@
 #!/bin/sh
-# What another tool left: lay_down.sh deployer|capistrano PORT. The code that is live under /var/www/logbook becomes two
+# What another tool left: lay_down.sh deployer|capistrano|envoyer PORT. The code that is live under /var/www/logbook becomes two
 # releases as that tool makes them, with a web site and a worker of its own, by files that a person would have written.
 set -eu
 tool=$1 port=$2 root=/var/www/$1
-if [ "$tool" = deployer ]; then
-  old=1 live=2 current=releases/2 shared=storage
-else
-  old=20260105090000 live=20260202090000 current=$root/releases/20260202090000
-  shared='storage/app storage/logs storage/framework/sessions'
-fi
+old=20260105090000 live=20260202090000 base=$root/shared shared=storage
+case $tool in
+  deployer) old=1 live=2 ;;
+  capistrano) shared='storage/app storage/logs storage/framework/sessions' ;;
+  envoyer) base=$root ;;
+esac
+[ "$tool" = deployer ] && current=releases/$live || current=$root/releases/$live
 
-mkdir -p "$root/shared/storage"
-cp -a /var/www/logbook/shared/.env "$root/shared/.env"
-cp -a /var/www/logbook/shared/storage/. "$root/shared/storage/"
+mkdir -p "$base/storage"
+cp -a /var/www/logbook/shared/.env "$base/.env"
+cp -a /var/www/logbook/shared/storage/. "$base/storage/"
 for release in $old $live; do
   path=$root/releases/$release
   mkdir -p "$path"
@@ -22,9 +23,9 @@ for release in $old $live; do
   for name in $shared; do
     rm -rf "${path:?}/$name"
     mkdir -p "$(dirname "$path/$name")"
-    ln -s "$root/shared/$name" "$path/$name"
+    ln -s "$base/$name" "$path/$name"
   done
-  ln -s "$root/shared/.env" "$path/.env"
+  ln -s "$base/.env" "$path/.env"
   ln -s ../storage/app/public "$path/public/storage"
 done
 ln -s "$current" "$root/current"
@@ -37,7 +38,7 @@ if [ "$tool" = deployer ]; then
     printf '{"created_at":"2026-0%s-05T09:00:00+0000","release_name":"%s","user":"dev","target":"main"}\n' \
       "$release" "$release"
   done >"$root/.dep/releases_log"
-else
+elif [ "$tool" = capistrano ]; then
   git init --quiet --bare "$root/repo"
   for release in $old $live; do
     echo 0123456789abcdef0123456789abcdef01234567 >"$root/releases/$release/REVISION"

@@ -178,6 +178,27 @@ def test_impossible_request_is_one_clear_error(play, site, extra, message):
     assert site.snapshot() == before
 
 
+def test_repository_by_the_key_that_an_agent_holds(host):
+    """Without a deploy key the user's agent answers; host keys are checked all the same."""
+    agent, key, known = f"{ROOT}/.slipway/agent", f"{ROOT}/.slipway/deploy_key", f"{ROOT}/.slipway/known_hosts"
+    start = "ssh-agent -a %s >/dev/null && SSH_AUTH_SOCK=%s ssh-add -q %s"
+    host.check_output("runuser -u deploy -- sh -c %s", start % (agent, agent, key))
+
+    def build(known_hosts, **environment):
+        repository = "ssh://git@demo-git/srv/git/app.git"
+        given = {"root": f"{ROOT}/by-agent", "repository": repository, "version": "v1.0.0", "known_hosts": known_hosts}
+        user = {"ansible_become_user": "deploy"}
+        line = json.dumps({**given, "environment": environment})
+        return host.ansible("slipway.laravel.release_build", line, become=True, extra_vars=user)
+
+    try:
+        assert "mbstring" in build(known, SSH_AUTH_SOCK=agent)["requires"]["extensions"]
+        assert "Permission denied (publickey)" in build(known)["msg"]
+        assert "Host key verification failed" in build("/dev/null", SSH_AUTH_SOCK=agent)["msg"]
+    finally:
+        host.check_output("pkill -u deploy -x ssh-agent")
+
+
 def test_unreachable_database_is_one_clear_error(play, site, host):
     before = site.snapshot()
     host.check_output("systemctl stop mariadb")

@@ -1,6 +1,7 @@
-"""The first release of ours onto what Deployer and Capistrano left, and the way back to it: docs/takeover.md on a host.
+"""The first release of ours onto what other tools left, and the way back to it: docs/takeover.md on a host.
 
-Both have a root, a web site and a worker of their own beside the application that the other tests release.
+Each has a root, a web site and a worker of its own beside the application that the other tests release. Envoyer and
+Forge with zero downtime lay out the same.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from pathlib import Path
 import pytest
 
 testinfra_hosts = ["ansible://laravel"]
-TOOLS = pytest.mark.parametrize("name", ["deployer", "capistrano"])
+TOOLS = pytest.mark.parametrize("name", ["deployer", "capistrano", "envoyer"])
 # Port of the site, the release that is live, and directories that the tool shares.
 LEFT = {
     "deployer": (8081, "2", ["storage"]),
     "capistrano": (8082, "20260202090000", ["storage/app", "storage/logs", "storage/framework/sessions"]),
+    "envoyer": (8084, "20260202090000", ["storage"]),
 }
+# Once, as the user of the releases.
+LINKS = "cd %s && ln -s ../storage shared/storage && ln -s ../.env shared/.env"
 
 
 class Server:
@@ -80,22 +84,27 @@ def test_what_the_tool_left_is_understood(server):
     info = server.info()
     assert info["current"] == server.old
     (problem,) = info["problems"]
-    assert "/.slipway does not exist; run the site playbook" in problem
+    missing = "shared" if server.name == "envoyer" else ".slipway"
+    assert f"/{missing} does not exist; run the site playbook" in problem
 
 
 @TOOLS
 def test_the_layout_leaves_what_is_there(server):
-    look = "cd %s && find . -not -path './.slipway*' -printf '%%p %%u %%y %%l\\n' | sort; sha256sum shared/.env"
+    look = "cd %s && find . -not -path './.slipway*' -printf '%%p %%u %%y %%l\\n' | sort; sha256sum current/.env"
+    if server.name == "envoyer":
+        look = look.replace("find . ", "find . -not -path './shared*' ")
     before = server.host.check_output(look, server.root)
     laid_out = server.play("site.yml", "--tags", "layout")
     assert laid_out.status == 0, laid_out.errors
     assert server.host.check_output(look, server.root) == before
+    if server.name == "envoyer":
+        server.host.check_output("runuser -u deploy -- sh -c %s", LINKS % server.root)
     assert server.info()["problems"] == []
 
 
 @TOOLS
 def test_first_release_fails_no_request(server, ids, under_load):
-    uploads = server.host.check_output("ls %s/shared/storage/app/public", server.root)
+    uploads = server.host.check_output("ls %s/current/storage/app/public", server.root)
     checked = server.play("release.yml", "--check", release_version="v1.0.0")
     assert checked.status == 0, checked.errors
     with under_load() as seen:

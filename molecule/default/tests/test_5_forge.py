@@ -81,19 +81,24 @@ def test_first_release_beside_what_is_served(host, forge, under_load, live):
     assert manifest["release"] == live()
 
 
-def test_the_web_server_changes_over(host, under_load, live):
-    change = (
-        f"s|root {OLD}/public;|root {ROOT}/current/public;|; "
-        r"s|$document_root$fastcgi|$realpath_root$fastcgi|; "
-        r"s|fastcgi_pass .*|&\n        fastcgi_param DOCUMENT_ROOT $realpath_root;|"
-    )
+def change_over(host, under_load, root, *changes):
+    """Let the web server and the worker serve from another root, under requests."""
+    script = "; ".join([f"s|root .*|root {root}/public;|", *changes])
     with under_load() as seen:
-        host.check_output("sed -i %s /etc/nginx/conf.d/forge.conf", change)
+        host.check_output("sed -i %s /etc/nginx/conf.d/forge.conf", script)
         host.check_output("nginx -q -t && systemctl reload nginx")
     assert seen.failed == {}
-    assert set(seen.served) == {"development", live()}
-    host.check_output("sed -i 's|^directory=.*|directory=%s/current|' /etc/supervisor/conf.d/forge-worker.conf", ROOT)
+    host.check_output("sed -i %s /etc/supervisor/conf.d/forge-worker.conf", f"s|^directory=.*|directory={root}|")
     host.check_output("supervisorctl update")
+    return set(seen.served)
+
+
+def test_the_web_server_changes_over(host, under_load, live):
+    changes = (
+        r"s|$document_root$fastcgi|$realpath_root$fastcgi|",
+        r"s|fastcgi_pass .*|&\n        fastcgi_param DOCUMENT_ROOT $realpath_root;|",
+    )
+    assert change_over(host, under_load, f"{ROOT}/current", *changes) == {"development", live()}
     assert worker(host) == f"{ROOT}/releases/{live()}"
 
 
@@ -110,3 +115,23 @@ def test_the_next_release_is_proven_there_and_goes_back(host, forge, under_load,
     assert set(seen.served) == {first, second}
     assert worker(host) == f"{ROOT}/releases/{first}"
     assert host.run("test -d %s/storage/logs && test -f %s/.env", OLD, OLD).rc == 0
+
+
+def test_the_way_back_to_the_checkout_and_forward_again(host, under_load, live):
+    assert change_over(host, under_load, OLD) == {"development", live()}
+    assert worker(host) == OLD
+    assert change_over(host, under_load, f"{ROOT}/current") == {"development", live()}
+
+
+def test_the_storage_moves_and_the_checkout_goes(host, forge, under_load, live):
+    inside = host.check_output("find %s/storage/app | wc -l", OLD)
+    host.check_output("supervisorctl stop forge-worker")
+    move = f"cd {ROOT} && php current/artisan down && rm shared/storage && mv {OLD}/storage shared/storage"
+    host.check_output("runuser -u deploy -- sh -c %s", f"{move} && php current/artisan up")
+    host.check_output("supervisorctl start forge-worker && rm -r %s", OLD)
+    assert host.check_output("find %s/shared/storage/app | wc -l", ROOT) == inside
+    before = live()
+    with under_load() as seen:
+        released = forge("release.yml", release_version="v1.1.0", **SERVED)
+    assert released.status == 0, released.errors
+    assert (seen.failed, set(seen.served)) == ({}, {before, live()})

@@ -757,6 +757,17 @@ def test_check_mode_knows_what_a_release_needs_and_leaves_nothing(build, demandi
     assert sorted(private.rglob("*")) == before
 
 
+@pytest.mark.parametrize("annotated", [False, True])
+def test_check_mode_gets_a_tag_from_a_server_that_gives_no_commit_by_its_id(
+    build, git, demanding, monkeypatch, annotated
+):
+    git("tag", *(["--annotate", "--message", "x"] if annotated else []), "v2")
+    git("commit", "--quiet", "--allow-empty", "--message", "on")
+    # As over SSH, where sshd does not take the variable that asks for the second version.
+    monkeypatch.setenv("GIT_CONFIG_PARAMETERS", "'protocol.version=0'")
+    assert build("v2", _ansible_check_mode=True)[1]["requires"]["php"] == "^8.4"
+
+
 def test_what_an_application_in_a_directory_needs(build, git, home):
     (home / "origin/shop").mkdir()
     commit_file(git, home, "shop/composer.json", json.dumps({"require": {"php": "^8.1"}}))
