@@ -117,7 +117,7 @@ class Repository:
         raise self._unknown(version, tags)
 
     def fetch_one(self, version: str, commit: str) -> str:
-        """Bring the commit of a version into a new copy, without its history; return why it cannot be had, or nothing."""
+        """Bring the commit of a version into a new copy, without its history; return why it cannot be had, or ''."""
         self.runner.run("fetch", ["git", "init", "--quiet", "--bare", self.mirror])
         # Servers need not give a commit by its id, such as that of an annotated tag.
         for name in (f"refs/tags/{version}", f"refs/heads/{version}", commit):
