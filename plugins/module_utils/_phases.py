@@ -553,7 +553,7 @@ class Phases(DatabasePhases, MaintenancePhases):
     def _restarted(self) -> bool:
         """Say whether all servers of Node run the release already, since their batch."""
         known = not self.laravel and self.params["workers"] and not self.params["restart_all"]
-        return bool(known) and not self._worker_problems()
+        return bool(known) and not self._worker_problems(self._workers())
 
     def _stop_old_workers(self) -> list[int]:
         """Ask the workers of other releases to end; what they started they end by themselves."""
@@ -641,10 +641,11 @@ class Phases(DatabasePhases, MaintenancePhases):
         patience_for_pages = min(patience, self.params["health_timeout"] or patience)
         while True:
             pages = self._page_problems(well_at + patience_for_pages)
-            problems = pages + self._worker_problems()
+            running = self._workers()
+            problems = pages + self._worker_problems(running)
             answers, problem = (0, "") if problems else self._burst()
             pages += [problem] if problem else []
-            problems = problems or pages or self._short_lived()
+            problems = problems or pages or self._short_lived(running)
             if not problems:
                 break
             well_at = well_at if pages else time.monotonic()
@@ -653,16 +654,16 @@ class Phases(DatabasePhases, MaintenancePhases):
                     raise PhaseError(f"{self.release} is not well after {seconds} s: {'; '.join(problems)}")
             time.sleep(0.2)
         shown = ("pid", "command", "release", "started")
-        running = [{name: worker[name] for name in shown} for worker in self._workers()]
         url = self.params["health_url"]
-        return {"changed": False, "workers": running, "url": url, "answers": answers, "pages": self.answers}
+        workers = [{name: worker[name] for name in shown} for worker in self._workers()]
+        return {"changed": False, "workers": workers, "url": url, "answers": answers, "pages": self.answers}
 
-    def _short_lived(self) -> list[str]:
-        """Wait until the youngest worker has lasted for a moment, and name those that have not."""
+    def _short_lived(self, running: list[dict[str, Any]]) -> list[str]:
+        """Wait until the youngest of the counted workers has lasted for a moment, and name those that have not."""
         # In maintenance mode a worker with --max-time ends each second: Laravel counts from the start of the machine.
         if not self.with_workers or self._marker() or self._down_file():
             return []
-        before = {worker["pid"]: worker["command"] for worker in self._workers()}
+        before = {worker["pid"]: worker["command"] for worker in running}
         # How long a server has been loading before it answered is not known.
         time.sleep(max([0.0, *(_SETTLED - (_processes.age(pid) if self.laravel else 0.0) for pid in before)]))
         gone = [pid for pid in before if pid not in {worker["pid"] for worker in self._workers()}]
@@ -695,9 +696,8 @@ class Phases(DatabasePhases, MaintenancePhases):
         problems += self._http_problems(deadline, cookie)
         return [problem for problem in problems if problem]
 
-    def _worker_problems(self) -> list[str]:
+    def _worker_problems(self, running: list[dict[str, Any]]) -> list[str]:
         problems = []
-        running = self._workers()
         others = [
             f"{worker['command']} (pid {worker['pid']})" for worker in running if worker["release"] != self.release
         ]

@@ -908,6 +908,19 @@ def test_worker_that_ends_as_soon_as_it_has_started_is_not_well(live, worker, mo
     assert (code, f"queue:work (pid {running.pid}) ended as soon as it had started" in result["msg"]) == (1, True)
 
 
+def test_worker_that_ends_once_it_was_counted_is_not_well(live, worker, monkeypatch):
+    running = worker("r2")
+
+    def burst(_self):
+        running.kill()
+        running.wait()
+        return 0, None
+
+    monkeypatch.setattr(_phases.Phases, "_burst", burst)
+    code, result = live.run("verify", release="r2", workers=1)
+    assert (code, f"queue:work (pid {running.pid}) ended as soon as it had started" in result["msg"]) == (1, True)
+
+
 def test_worker_that_lasts_is_waited_for_no_longer_than_that(live, worker, monkeypatch):
     worker("r2")
     slept = []
