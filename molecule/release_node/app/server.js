@@ -12,7 +12,7 @@ app.use((request, response, next) => {
   next();
 });
 app.use(express.static(path.join(__dirname, 'public')));
-app.get('/up', (request, response) => response.status(UP).json({ release }));
+app.get('/up', (request, response) => response.status(200).json({ release }));
 app.get('/slow', (request, response) => setTimeout(() => response.json({ release }), 1000));
 app.get('/', (request, response) => {
   response.json({ release, version, assets, pid: process.pid, greeting: process.env.GREETING });
