@@ -46,7 +46,8 @@ IN_ALL: dict[str, list[str]] = {
     "supervisor": [],
 }
 # These begin first, so that the short ones fill the gaps and nobody waits for one at the end.
-LONGEST = ["molecule-default", "records", "releases", "unit", "demo"]
+LONGEST = ["molecule-default", "releases", "records", "unit", "signoffs", "demo"]
+SIGNOFFS = ["test_later_signoffs", "test_notifications", "test_signoffs"]
 DOCKER_LAYERS = ["application", "molecule", "demo"]
 COLOUR = r"\x1b\[[0-9;]*m"
 IN_CI = os.environ.get("CI") == "true"
@@ -141,6 +142,7 @@ def molecule_steps(scenario: str, distros: list[str]) -> list[Step]:
                     f"molecule-{name}",
                     ["tests/molecule", folder.name, *([distro] if distro else [])],
                     minutes=35,
+                    env={} if scenario else {"SLIPWAY_TAKEOVERS": "deployer"},
                     counter=count_junit(*(reports / f"{part}.xml" for part in ("fresh", "verify"))),
                     progress=r"(?:INFO|ERROR) +\[\w+ > \w+\] .*Executed|=+ .*(?:passed|failed)",
                 )
@@ -157,9 +159,12 @@ def layer_steps(layer: str, scenario: str, distros: list[str], in_all: bool) -> 
         case "sanity":
             return [Step("sanity", ["tests/sanity"], minutes=10, counter=count_sanity)]
         case "unit":
+            # In two, as they take as long as all other tests of this layer together.
+            signoffs = [f"tests/release/{name}.py" for name in SIGNOFFS]
             return [
                 pytest_step("records", "tests/callback", minutes=20),
-                pytest_step("releases", "tests/release", minutes=20),
+                pytest_step("releases", "tests/release", minutes=30, options=[f"--ignore={path}" for path in signoffs]),
+                pytest_step("signoffs", *signoffs, minutes=20),
                 pytest_step("unit", "tests/unit", "tests/templates", minutes=20),
             ]
         case "build":

@@ -68,7 +68,7 @@ def test_a_root_that_is_the_checkout_itself_is_refused(host, forge):
 
 
 def test_first_release_beside_what_is_served(host, forge, under_load, live):
-    laid_out = forge("site.yml", "--tags", "layout")
+    laid_out = forge("molecule/default/layout.yml")
     assert laid_out.status == 0, laid_out.errors
     link = f"cd {ROOT}/shared && ln -s {OLD}/storage storage && cp -p {OLD}/.env .env"
     host.check_output("runuser -u deploy -- sh -c %s", link)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ ROLES = Path(__file__).parents[3] / "roles"
 NAMES = sorted(path.name for path in ROLES.iterdir() if (path / "tasks").is_dir())
 
 
+@functools.cache
 def load(path: Path) -> Any:
     return yaml.safe_load(path.read_text()) if path.exists() else {}
 
