@@ -31,17 +31,21 @@ FRAMEWORKS_IN_ALL = ["sid"]
 # Two cores do not manage every scenario on every distribution in the time that a run may take. A run of all has
 # roles alone on Debian 13 and the site, with the defaults of all roles, on Debian 12; the demo is the site on 13. What
 # has several hosts or takes longest (seven hosts, an attacker, npm, MySQL from sid), and what the site has whole
-# (programs, workers, scheduler), runs when it is named, and so does a scenario on all of its hosts.
+# (hardening, PHP-FPM, Redis, programs, workers, scheduler), runs when it is named, and so does a scenario on all of its
+# hosts.
 USUAL = ["debian13"]
 IN_ALL: dict[str, list[str]] = {
     "default": ["debian12"],
     "fleet": [],
+    "base": [],
     "base_firewall": [],
     "node": [],
     "mysql_sid": [],
+    "php_fpm": [],
     "postgresql": [],
     "release_node": [],
     "queue_worker": [],
+    "redis": [],
     "scheduler": [],
     "supervisor": [],
 }
