@@ -306,7 +306,7 @@ def test_hooks_around_going_back_keep_no_host_from_it(stage):
     run = stage.release(
         "v3-is-not-well",
         release_hooks=hooks,
-        __release_hook_patience=1,
+        __release_hook_patience=8,
         release_strategy="rolling",
         release_drain=str(stage.home / "drain.yml"),
         drained=str(stage.notes),
@@ -320,7 +320,7 @@ def test_hooks_around_going_back_keep_no_host_from_it(stage):
         ["undrain", "web1"],
         ["failed", "web1"],
     ]
-    assert "Timed out after 1 second" in told(run)
+    assert "Timed out after 8 seconds" in told(run)
     assert told(run).count("(ignored)") == 5
 
 
