@@ -320,7 +320,7 @@ def test_hooks_around_going_back_keep_no_host_from_it(stage):
         ["undrain", "web1"],
         ["failed", "web1"],
     ]
-    assert "Timed out after 8 seconds" in told(run)
+    assert "Timed out after 8 second" in told(run)
     assert told(run).count("(ignored)") == 5
 
 
