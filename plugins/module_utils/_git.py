@@ -127,9 +127,14 @@ class Repository:
         return " ".join(err.split())[:300]
 
     def read(self, commit: str, names: list[str]) -> dict[str, str]:
-        """Return the text of those files of a commit that it has, by name."""
-        listing = self.git("export", "ls-tree", "--name-only", "-z", commit, "--", *names)[1]
-        return {name: self.git("export", "show", f"{commit}:{name}")[1] for name in listing.split("\0") if name}
+        """Return the text of those files of a commit that it has, by name; what a link leads to is not looked for."""
+        lines = self.git("export", "ls-tree", "-z", commit, "--", *names)[1].split("\0")
+        files = {
+            name: known.split()[2]
+            for known, dummy, name in (line.partition("\t") for line in lines)
+            if known.startswith("100")
+        }
+        return {name: self.git("export", "cat-file", "blob", known)[1] for name, known in files.items()}
 
     def committed_at(self, commit: str) -> int:
         return int(self.git("export", "show", "--no-patch", "--format=%ct", commit)[1])

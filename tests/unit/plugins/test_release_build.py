@@ -775,6 +775,16 @@ def test_what_an_application_in_a_directory_needs(build, git, home):
     assert build("work", path="shop", _ansible_check_mode=True)[1]["requires"]["php"] == "^8.1"
 
 
+def test_link_in_a_commit_is_not_taken_for_the_file(build, git, home):
+    os.rename(home / "origin/composer.json", home / "origin/composer.real.json")
+    (home / "origin/composer.json").symlink_to("composer.real.json")
+    git("add", "--all")
+    git("commit", "--quiet", "--message", "link")
+    for check in (True, False):
+        code, result = build("work", _ansible_check_mode=check)
+        assert (code, result["requires"]["php"]) == (0, ""), result
+
+
 def test_what_a_part_of_a_commit_id_needs_is_known_once_it_was_fetched(build, git, demanding, run_module):
     older = git("rev-parse", "HEAD~1")[:9]
     code, result = build(older, _ansible_check_mode=True)
