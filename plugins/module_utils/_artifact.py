@@ -23,6 +23,7 @@ import zlib
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from ansible_collections.slipway.laravel.plugins.module_utils._dotenv import parse_dotenv
 from ansible_collections.slipway.laravel.plugins.module_utils._layout import MANIFEST
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ _PLATFORM_CHECK = "vendor/composer/platform_check.php"
 # What of a commit says what it needs; a build adds the rest.
 SOURCES = ("composer.json", "composer.lock", "package.json", ".env.example")
 _READ = (*SOURCES, MANIFEST, "REVISION", _PLATFORM_CHECK)
-_ENV_KEY = re.compile(r"^(?:export\s+)?([A-Za-z_][A-Za-z0-9_.]*)\s*=", re.MULTILINE)
 # A constraint of one lower bound, as nearly all applications have it.
 _LOWER_BOUND = re.compile(r"\s*(?:\^|~|>=)\s*v?(\d+)(?:\.(\d+))?(?:\.(\d+))?\s*")
 
@@ -187,12 +187,17 @@ def manifest(path: str, files: dict[str, str]) -> dict[str, Any]:
     return known
 
 
+def _mapping(value: Any) -> dict[str, Any]:
+    """Return a part of a file that others write, nothing where it has another form than it should."""
+    return value if isinstance(value, dict) else {}
+
+
 def _parse(name: str, text: str) -> dict[str, Any]:
     try:
         content = json.loads(text or "{}")
     except ValueError as exc:
         raise ArtifactError(f"{name} of the release is not valid JSON ({exc}); correct it") from exc
-    return content if isinstance(content, dict) else {}
+    return _mapping(content)
 
 
 def requirements(files: dict[str, str], kind: str) -> dict[str, Any]:
@@ -201,20 +206,21 @@ def requirements(files: dict[str, str], kind: str) -> dict[str, Any]:
     :param files: the files of the release, by name
     :param kind: Node is needed at run time by applications of kind ``node`` alone
     """
-    env_keys = list(dict.fromkeys(_ENV_KEY.findall(files.get(".env.example", ""))))
+    env_keys = list(parse_dotenv(files.get(".env.example", "")))
     if kind == "node":
-        engines = _parse("package.json", files.get("package.json", "")).get("engines") or {}
-        return {"php": "", "extensions": [], "env_keys": env_keys, "node": str(engines.get("node", ""))}
+        engines = _parse("package.json", files.get("package.json", "")).get("engines")
+        return {"php": "", "extensions": [], "env_keys": env_keys, "node": str(_mapping(engines).get("node") or "")}
     composer = _parse("composer.json", files.get("composer.json", ""))
-    locked = _parse("composer.lock", files.get("composer.lock", "")).get("packages") or []
-    own = composer.get("require") or {}
-    needed = {name for package in locked for name in package.get("require") or {} if name.startswith("ext-")}
+    listed = _parse("composer.lock", files.get("composer.lock", "")).get("packages")
+    locked = [package for package in listed if isinstance(package, dict)] if isinstance(listed, list) else []
+    own = _mapping(composer.get("require"))
+    needed = {name for package in locked for name in _mapping(package.get("require")) if name.startswith("ext-")}
     # A polyfill stands in for an extension; the application itself may still ask for the real one.
     for package in locked:
-        needed -= {*(package.get("provide") or {}), *(package.get("replace") or {})}
+        needed -= {*_mapping(package.get("provide")), *_mapping(package.get("replace"))}
     needed |= {name for name in own if name.startswith("ext-")}
     return {
-        "php": _php(str(own.get("php", "")), _least(locked, files.get(_PLATFORM_CHECK, ""))),
+        "php": _php(str(own.get("php") or ""), _least(locked, files.get(_PLATFORM_CHECK, ""))),
         "extensions": sorted(name[len("ext-") :] for name in needed),
         "env_keys": env_keys,
         "node": "",
@@ -227,7 +233,7 @@ def _least(locked: list[dict[str, Any]], platform_check: str) -> tuple[int, int,
     if found:
         number = int(found[1])
         return number // 10000, number // 100 % 100, number % 100
-    wanted = (str((package.get("require") or {}).get("php", "")) for package in locked)
+    wanted = (str(_mapping(package.get("require")).get("php") or "") for package in locked)
     # Of several choices any may be the one.
     return max([(0, 0, 0), *(_bound(single) for single in map(_LOWER_BOUND.fullmatch, wanted) if single)])
 

@@ -22,7 +22,7 @@ from ansible_collections.slipway.laravel.plugins.module_utils import _artifact, 
 from ansible_collections.slipway.laravel.plugins.module_utils._artisan import take_environment
 from ansible_collections.slipway.laravel.plugins.module_utils._frontend import FrontEnd
 from ansible_collections.slipway.laravel.plugins.module_utils._layout import MANIFEST, Layout, write_atomic
-from ansible_collections.slipway.laravel.plugins.module_utils._runner import Runner, without_password
+from ansible_collections.slipway.laravel.plugins.module_utils._runner import BuildError, Runner, without_password
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -232,7 +232,7 @@ class Build:
         if up_to_date:
             return result
         requires = given.get("requires") or self.requires(commit)
-        self.compare(requires)
+        self.compare(requires, version or release)
         if self.module.check_mode:
             return {**result, "requires": requires} if requires else result
         packed = self.artifact_path(release)
@@ -261,7 +261,7 @@ class Build:
         files = source.read(commit, names)
         return _artifact.requirements({os.path.basename(name): files[name] for name in files}, self.params["kind"])
 
-    def compare(self, requires: dict[str, Any]) -> None:
+    def compare(self, requires: dict[str, Any], what: str) -> None:
         """Stop before anything is built when a host lacks what the release needs."""
         lacking: dict[str, list[str]] = {}
         for host, offer in self.offers.items():
@@ -273,7 +273,8 @@ class Build:
         # A host that is alone has no name here.
         listed = [": ".join(filter(None, (", ".join(hosts), problem))) for problem, hosts in lacking.items()]
         text = "".join(f"\n- {problem}" for problem in listed) if listed[1:] else f" {listed[0]}"
-        raise self.runner.error(f"build: not ready for {self.params['version']}, nothing was built:{text}")
+        # As it is: hosts and paths may have the name of a user in them, which may be one of Composer's secrets.
+        raise BuildError(f"build: not ready for {what}, nothing was changed:{text}", {})
 
     def evidence(self, result: dict[str, Any]) -> dict[str, Any]:
         """Return what the record of a release keeps of the result of a build."""

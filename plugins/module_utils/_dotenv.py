@@ -25,7 +25,8 @@ _ESCAPED = {"f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _NESTED = r"\$\{(?P<name>[A-Za-z0-9_.]+)\}"
 # Not splitlines(), which also ends a line at characters that a value may hold.
 _LINES = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+")
-_START = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.]*)\s*=[^\S\r\n]*")
+# phpdotenv passes over a byte order mark at the beginning, too.
+_START = re.compile(r"\ufeff?\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.]*)\s*=[^\S\r\n]*")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import tarfile
 from urllib.parse import urlsplit
 
 from ansible_collections.slipway.laravel.plugins.module_utils._runner import BuildError, Runner, without_password
@@ -124,17 +125,25 @@ class Repository:
             err = self.git("fetch", "fetch", "--quiet", "--depth=1", "--no-write-fetch-head", "origin", name)[2]
             if self.has(commit):
                 return ""
-        return " ".join(err.split())[:300]
+        return self.runner.shown(" ".join(err.split())[:300])
 
     def read(self, commit: str, names: list[str]) -> dict[str, str]:
-        """Return the text of those files of a commit that it has, by name; what a link leads to is not looked for."""
+        """Return the text of those files that an export of a commit has, by name; links are not followed."""
         lines = self.git("export", "ls-tree", "-z", commit, "--", *names)[1].split("\0")
-        files = {
-            name: known.split()[2]
-            for known, dummy, name in (line.partition("\t") for line in lines)
-            if known.startswith("100")
-        }
-        return {name: self.git("export", "cat-file", "blob", known)[1] for name, known in files.items()}
+        there = [line.partition("\t")[2] for line in lines if line.startswith("100")]
+        if not there:
+            return {}
+        # Not by their blobs: what .gitattributes keeps out of an export is not in the release either.
+        archive = os.path.join(self.runner.module.tmpdir, "read.tar")
+        self.runner.run("export", ["git", f"--git-dir={self.mirror}", "archive", f"--output={archive}", commit, *there])
+        texts = {}
+        with tarfile.open(archive) as tar:
+            for member in tar:
+                content = tar.extractfile(member)
+                if content:
+                    texts[member.name] = content.read().decode("utf-8", "replace")
+        os.unlink(archive)
+        return texts
 
     def committed_at(self, commit: str) -> int:
         return int(self.git("export", "show", "--no-patch", "--format=%ct", commit)[1])

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
     from ansible_collections.slipway.laravel.plugins.module_utils._layout import Layout
 
+# PHP builds these into its command line alone, where they are no modules (config.m4 of each; so does Debian with pcntl,
+# which Horizon requires). Composer's own check of the platform asks for them there only.
+_COMMAND_LINE = ("pcntl", "readline")
+_FPM = "PHP-FPM"
+
 _PHP = "echo \"\\nslipway:\" . json_encode(['version' => PHP_VERSION, 'extensions' => get_loaded_extensions()]);"
 
 
@@ -73,6 +78,8 @@ def offer_of(module: AnsibleModule, layout: Layout, environment: dict[str, str])
         _ask_fpm(module, layout, offer)
     # The environment of Node may be of the unit that runs it, which only root can read.
     offer["env"] = _env(layout) if not node or ".env" in module.params["shared_files"] else None
+    # A driver in the environment may be called like an extension; blotted out here, it would count as missing.
+    module.no_log_values -= {name for told in offer["interpreters"].values() for name in told.get("extensions", [])}
     return offer
 
 
@@ -87,7 +94,7 @@ def _ask_fpm(module: AnsibleModule, layout: Layout, offer: dict[str, Any]) -> No
     if not written:
         write_atomic(script, code)
     try:
-        offer["interpreters"]["PHP-FPM"] = _told(_fastcgi.get(address, script).body)
+        offer["interpreters"][_FPM] = _told(_fastcgi.get(address, script, timeout=_probe.PATIENCE).body)
     except (_fastcgi.FastCGIError, ValueError) as exc:
         # A pool of another user may not read it. The probe of the release will show what is missing there.
         offer["note"] = f"PHP-FPM does not tell its version and extensions: {exc}"
@@ -128,7 +135,11 @@ def unmet(offer: dict[str, Any], requires: dict[str, Any], warn: Callable[[str],
                 remedy = f"install another {'Node' if node else 'PHP'}, or another release_version"
                 found.append(f"{where} is {told['version']}, the release asks for {constraint}; {remedy}")
     for extension in extensions:
-        lacking = [where for where, told in offer["interpreters"].items() if extension not in told["extensions"]]
+        lacking = [
+            where
+            for where, told in offer["interpreters"].items()
+            if extension not in told["extensions"] and not (where == _FPM and extension in _COMMAND_LINE)
+        ]
         if lacking:
             found.append(
                 f"{' and '.join(lacking)} {'have' if lacking[1:] else 'has'} no extension {extension}, which "

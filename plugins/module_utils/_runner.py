@@ -48,14 +48,15 @@ class Runner:
         # The longest first: one may be a part of another.
         self._secrets = sorted(secrets, key=len, reverse=True)
 
-    def _shown(self, text: str) -> str:
+    def shown(self, text: str) -> str:
+        """Return a text without colours and without the secrets of the build."""
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return Masker().text(without_password(_COLOURS.sub("", text)))
 
     def error(self, message: str, **details: Any) -> BuildError:
-        shown = {key: self._shown(value) if isinstance(value, str) else value for key, value in details.items()}
-        return BuildError(self._shown(message), shown)
+        shown = {key: self.shown(value) if isinstance(value, str) else value for key, value in details.items()}
+        return BuildError(self.shown(message), shown)
 
     def attempt(self, step: str, argv: list[str], cwd: str | None = None, **environment: str) -> tuple[int, str, str]:
         """Run a command of a step, which may fail; its time counts for the step."""

@@ -394,7 +394,7 @@ def test_what_hosts_lack_is_told_before_the_build_and_in_check_mode(stage):
     for words in (["--check"], []):
         run = stage.fleet.release("v6-wants-more", *words)
         assert run.status != 0
-        assert "not ready for v6-wants-more, nothing was built: " in told(run)
+        assert "not ready for v6-wants-more, nothing was changed: " in told(run)
         assert "- web1, web2: php has no extension redis, which the release asks for; " in told(run)
         assert f"- web2: {stage.home}/hosts/web2/shared/.env has no SHOP_COLOUR, which " in told(run)
     assert (stage.releases(), stage.locked()) == (before, [])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.slipway.laravel.plugins.filter.dotenv import FilterModule, dotenv
-from ansible_collections.slipway.laravel.plugins.module_utils._probe import parse_dotenv
+from ansible_collections.slipway.laravel.plugins.module_utils._dotenv import merge, parse_dotenv
 
 
 @pytest.mark.parametrize(
@@ -68,6 +68,11 @@ def test_value_that_is_no_text(value, kind):
 def test_input_that_is_no_mapping(values):
     with pytest.raises(AnsibleFilterError, match="dotenv: a mapping is needed, not"):
         dotenv(values)
+
+
+def test_byte_order_mark_is_no_part_of_the_first_name():
+    assert parse_dotenv("\ufeffA=1\nB=2\n") == {"A": "1", "B": "2"}
+    assert merge("\ufeffA=1\n", {"A": 2}) == "\ufeffA=2\n"
 
 
 def test_name_of_the_filter():

@@ -603,6 +603,26 @@ def test_fpm_may_differ_from_the_command_line(site, stage, fpm):
     assert (site.root / ".slipway/runtime.php").read_text().startswith("<?php\n")
 
 
+def test_extensions_of_the_command_line_are_not_asked_of_fpm(stage, fpm):
+    """As on Debian, with Horizon, which requires pcntl."""
+    told = {"version": "8.4.2", "extensions": ["Core", "posix"]}
+    fpm.by_script["runtime.php"] = b"Content-Type: text/html\r\n\r\n\nslipway:" + json.dumps(told).encode()
+    text = stage({"extensions": ["pcntl", "posix"]}, fpm_socket=fpm.address)
+    assert "- php has no extension pcntl, " in text
+    assert "PHP-FPM" not in text
+
+
+def test_driver_in_the_environment_does_not_blot_out_an_extension(site):
+    result = site.run("preflight", environment={"AUTH_DRIVER": "mbstring"}, release="")[1]
+    assert "mbstring" in result["offer"]["interpreters"]["php"]["extensions"]
+
+
+def test_byte_order_mark_before_the_first_key(site, stage):
+    path = site.root / "shared/.env"
+    path.write_text("\ufeffFIRST=1\n" + path.read_text())
+    assert stage({"env_keys": ["FIRST"]}) == ""
+
+
 def test_fpm_that_does_not_tell_is_a_warning(site, fpm):
     site.lock()
     code, result = site.run("stage", requires={"php": "^8.2"}, fpm_socket=fpm.address, **site.artifact())

@@ -85,7 +85,7 @@ def test_what_the_host_lacks_is_told_before_anything_is_built(alone, site, git, 
     code, result = alone(build={"version": "work"}, _ansible_check_mode=check)
     assert (code, result["msg"], names(result)) == (
         1,
-        "build: not ready for work, nothing was built: php has no extension redis, which the release asks for; "
+        "build: not ready for work, nothing was changed: php has no extension redis, which the release asks for; "
         "install and enable it",
         ["preflight", "build"],
     )

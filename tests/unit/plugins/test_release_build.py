@@ -696,12 +696,16 @@ def test_requirements(build, git, home):
         git, home, "composer.lock", json.dumps({"packages": packages, "packages-dev": [{"require": {"ext-x": 1}}]})
     )
     commit_file(
-        git, home, ".env.example", 'APP_KEY=\n# OLD=1\nexport DB_HOST = x\n\nVITE_APP_NAME="${APP_NAME}"\nAPP_KEY=\n'
+        git,
+        home,
+        ".env.example",
+        '\ufeffAPP_KEY=\n# OLD=1\nexport DB_HOST = x\n\nVITE_APP_NAME="${APP_NAME}"\nAPP_KEY=\n'
+        'PEM="\nmode=1\nZm9v==\n"\n',
     )
     assert build("work")[1]["requires"] == {
         "php": "^8.2",
         "extensions": ["iconv", "intl", "pdo"],
-        "env_keys": ["APP_KEY", "DB_HOST", "VITE_APP_NAME"],
+        "env_keys": ["APP_KEY", "DB_HOST", "VITE_APP_NAME", "PEM"],
         "node": "",
     }
 
@@ -732,7 +736,7 @@ def test_what_hosts_lack_is_told_before_anything_is_built(build, demanding, home
     code, result = build("work", offers=offers, _ansible_check_mode=check)
     assert (code, result["msg"]) == (
         1,
-        "build: not ready for work, nothing was built:\n"
+        "build: not ready for work, nothing was changed:\n"
         "- web1, worker: php is 8.2.1, the release asks for ^8.4; install another PHP, or another release_version\n"
         "- web1, worker: php has no extension redis, which the release asks for; install and enable it\n"
         "- worker: /srv/app/shared/.env has no DB_HOST, which .env.example of the release names; add them to "
@@ -766,6 +770,18 @@ def test_check_mode_gets_a_tag_from_a_server_that_gives_no_commit_by_its_id(
     # As over SSH, where sshd does not take the variable that asks for the second version.
     monkeypatch.setenv("GIT_CONFIG_PARAMETERS", "'protocol.version=0'")
     assert build("v2", _ansible_check_mode=True)[1]["requires"]["php"] == "^8.4"
+
+
+def test_what_attributes_keep_out_of_a_release_is_not_asked_for(build, git, demanding, home):
+    commit_file(git, home, ".gitattributes", ".env.example export-ignore\n")
+    requires = build("work", _ansible_check_mode=True)[1]["requires"]
+    assert (requires["extensions"], requires["env_keys"]) == (["redis"], [])
+    assert build("work")[1]["requires"] == requires
+
+
+def test_names_of_users_do_not_blot_out_hosts(build, demanding):
+    auth = {"http-basic": {"packages.example.com": {"username": "web", "password": "s3cret"}}}
+    assert "- web1: php has no extension" in build("work", offers={"web1": offer()}, composer_auth=auth)[1]["msg"]
 
 
 def test_what_an_application_in_a_directory_needs(build, git, home):
@@ -822,6 +838,23 @@ def test_before_the_build_the_lock_tells_which_php_the_packages_need():
         "composer.lock": json.dumps({"packages": packages}),
     }
     assert _artifact.requirements(files, "laravel")["php"] == "^8.2 >=8.3.2"
+
+
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        ("package.json", '{"engines": ["node >=18"]}'),
+        ("package.json", '{"engines": {"node": null}}'),
+        ("composer.lock", '{"packages": {"a/b": {}}}'),
+        ("composer.lock", '{"packages": ["a/b", {"require": []}]}'),
+        ("composer.json", '{"require": [], "extra": 1}'),
+        ("composer.json", '{"require": {"php": null}}'),
+    ],
+)
+def test_files_of_another_form_than_they_should_have_ask_for_nothing(name, text):
+    wanted = {"php": "", "extensions": [], "env_keys": [], "node": ""}
+    kinds = ("laravel", "node")
+    assert [_artifact.requirements({name: text}, kind) for kind in kinds] == [wanted, wanted]
 
 
 # An artifact that is given
