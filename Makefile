@@ -79,5 +79,5 @@ docs: setup ## Fill the tables of options in roles/*/README.md and docs/checks.m
 	@tests/docs.py
 
 .PHONY: changelog
-changelog: setup ## Write CHANGELOG.md from changelogs/fragments
-	@antsibull-changelog release --update-existing
+changelog: setup ## Write CHANGELOG.md from changelogs/fragments, for the version in galaxy.yml
+	@antsibull-changelog release --update-existing --refresh --reload-plugins

@@ -386,7 +386,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         """Before the build: say what will be looked at, and stop when something can never be signed."""
         if self.args["of_release"]:
             return self.outlook({"post_deploy": self.sitting("post_deploy")})
-        for text in overdue(self.records, self.sitting("pre_deploy").clock()):
+        asked = (self.args["checklist"], digest(self.binding.checklist))
+        for text in overdue(self.records, self.sitting("pre_deploy").clock(), *asked):
             display.warning(visible(text))
         stages = {"pre_deploy": self.sitting("pre_deploy")}
         stages.update({f"during {at}": self.sitting("during", at) for at in MOMENTS})

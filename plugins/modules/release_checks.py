@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: release_checks
 short_description: Gather the facts by which checklist items prove themselves
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Looks for the facts of several checks at the same time, in one run on a host, and returns them by check.
   - Judges nothing, and changes nothing. Facts that cannot be had are a result with C(missing) and C(remedy), no

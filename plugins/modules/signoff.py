@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: signoff
 short_description: Get the sign-offs of one stage of a checklist
-version_added: 0.2.0
+version_added: 0.1.0
 author: The slipway.laravel authors (@slipway)
 description:
   - Goes through the items of one stage of a checklist. Each is signed by its check, which carries evidence; by an

@@ -583,15 +583,21 @@ def earlier(directory: str, but: str = "", approvals: Sequence[str] = ()) -> lis
     return found
 
 
-def overdue(records: Sequence[Past], now: datetime) -> list[str]:
-    """What earlier releases still owe, a sentence for each of them."""
+def overdue(records: Sequence[Past], now: datetime, checklist: str, sha256: str) -> list[str]:
+    """What earlier releases still owe, a sentence for each of them.
+
+    :param checklist: how the checklist of this release was asked for, which earlier ones may have had as well
+    :param sha256: its checksum
+    """
     told = []
     for old in records:
         late = [item["id"] for item in old.open() if item["required"] and (old.until(item) or now) < now]
         if late and old.outcome.get("outcome") == "success":
+            same = old.checklist["checklist_sha256"] == sha256
             told.append(
                 f"Release {old.release} has overdue sign-offs: {', '.join(late)}. "
-                f"Give them with: ansible-playbook signoff.yml -i <inventory> -e release={old.release}"
+                f"Give them with: ansible-playbook signoff.yml -i <inventory> -e release={old.release} "
+                f"-e release_checklist={checklist if same else '<its checklist, ' + old.checklist['checklist'] + '>'}"
             )
     return told
 

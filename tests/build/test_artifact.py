@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import functools
 import json
 import os
@@ -79,6 +80,16 @@ def test_artifact_holds_what_users_need_and_nothing_else(installed: Installed) -
     assert {"README.md", "LICENSE", "CHANGELOG.md", "MANIFEST.json", "meta", "playbooks", "plugins", "roles"} <= top
     assert not {name for name in top if name.startswith(".")}
     assert not top & {"tests", "lab", "examples", "molecule", "records", "Makefile", "pyproject.toml"}
+
+
+def test_artifact_holds_no_inventory_of_ones_own(installed: Installed) -> None:
+    """Both the directory that README.md names and a vault in another one are left out."""
+    with tarfile.open(installed.artifact) as archive:
+        held = {name.split("/")[1] for name in archive.getnames() if name.startswith("inventories/") and name[12:]}
+    assert held == {"production", "single"}
+    ignored = yaml.safe_load((ROOT / "galaxy.yml").read_text())["build_ignore"]
+    for own in ("inventories/mine", "inventories/shop/group_vars/all/vault.yml"):
+        assert any(fnmatch.fnmatch(own, pattern) for pattern in ignored)
 
 
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, names in PLUGINS.items() for name in names])

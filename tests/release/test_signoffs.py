@@ -281,6 +281,7 @@ def test_half_now(halves):
     text = " ".join(halves["now"].output.split())
     assert "Sign-offs that are missing: " in text
     assert "told FAILED: the mail server is away" in text
+    assert f"-e release={halves['release']} -e release_checklist=checklists/short.yml" in text
     assert "it is for somebody other than ann, who deploys" in text
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pwd
 import re
 import shutil
 import subprocess
@@ -166,6 +167,28 @@ def test_a_site_without_its_certificate_lets_in_the_authority_alone(role):
     assert "        return 503;" in text
     assert "443" not in text
     assert "fastcgi_pass" not in text
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        ({}, ["deploy"]),
+        ({"laravel_user": "root"}, ["root"]),
+        ({"nginx_log_readers": ["root", "nobody-here"]}, ["root", "nobody-here"]),
+    ],
+)
+def test_logs_are_read_by_users_that_the_host_has(role, tmp_path, given, asked):
+    own = tmp_path / "own.pem"
+    own.write_text("one")
+    sites = [LARAVEL | {"tls": {"certificate": str(own), "key": str(tmp_path / "none.pem")}}]
+    nginx = role("nginx", nginx_sites=sites, **given)
+    look_for = nginx.value("__nginx_look_for")
+    assert look_for == [str(own), str(tmp_path / "none.pem"), *(f"user:{name}" for name in asked)]
+    argv = ["/bin/sh", "-c", nginx.value("__nginx_look"), "look", *look_for]
+    lines = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert f"file {own}" in lines
+    there = role("nginx", nginx_sites=sites, __nginx_look_at=found(*lines), **given).value("__nginx_log_readers")
+    assert there == [name for name in asked if name in {user.pw_name for user in pwd.getpwall()}]
 
 
 def test_http_goes_to_https_at_its_port(role):

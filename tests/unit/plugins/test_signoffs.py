@@ -686,15 +686,22 @@ def kept(directory, binding, name="r1", outcome="success", signed=(), minutes=18
 )
 def test_overdue_sign_offs_are_told(tmp_path, binding, arguments, late):
     kept(tmp_path, binding, **arguments)
-    told = overdue(earlier(str(tmp_path)), NOW)
+    asked = ("checklists/ours.yml", binding.data()["checklist_sha256"])
+    told = overdue(earlier(str(tmp_path)), NOW, *asked)
     assert told == (
         [
             f"Release r1 has overdue sign-offs: {late}. Give them with: ansible-playbook signoff.yml -i <inventory> -e "
-            f"release=r1"
+            f"release=r1 -e release_checklist=checklists/ours.yml"
         ]
         if late
         else []
     )
+
+
+def test_overdue_sign_offs_of_another_checklist(tmp_path, binding):
+    kept(tmp_path, binding)
+    (told,) = overdue(earlier(str(tmp_path)), NOW, "checklists/ours.yml", "0" * 64)
+    assert told.endswith(f" -e release=r1 -e release_checklist=<its checklist, {binding.checklist['name']}>")
 
 
 def test_record_that_was_changed_stops_no_release(tmp_path, binding):
