@@ -30,15 +30,16 @@ FRAMEWORKS = ["debian12", "debian13", "sid"]
 FRAMEWORKS_IN_ALL = ["sid"]
 # Two cores do not manage every scenario on every distribution in the time that a run may take. A run of all has
 # roles alone on Debian 13 and the site, with the defaults of all roles, on Debian 12; the demo is the site on 13. What
-# has several hosts or takes longest (seven hosts, an attacker, npm, MySQL from sid), and what the site has whole
-# (hardening, PHP-FPM, Redis, programs, workers, scheduler), runs when it is named, and so does a scenario on all of its
-# hosts.
+# has several hosts or takes longest (seven hosts, an attacker, npm, MySQL from sid), what the site has whole
+# (hardening, PHP-FPM, Redis, programs, workers, scheduler), and what is one more program like those (Horizon, Reverb)
+# runs when it is named, and so does a scenario on all of its hosts.
 USUAL = ["debian13"]
 IN_ALL: dict[str, list[str]] = {
     "default": ["debian12"],
     "fleet": [],
     "base": [],
     "base_firewall": [],
+    "horizon": [],
     "node": [],
     "mysql_sid": [],
     "php_fpm": [],
@@ -46,6 +47,7 @@ IN_ALL: dict[str, list[str]] = {
     "release_node": [],
     "queue_worker": [],
     "redis": [],
+    "reverb": [],
     "scheduler": [],
     "supervisor": [],
 }
