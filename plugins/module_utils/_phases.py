@@ -543,6 +543,7 @@ class Phases(DatabasePhases, MaintenancePhases):
             self.guard()
             self._command([str(word) for word in command])
         reloaded = self._reload_fpm()
+        self._note_restart()
         after = {worker["pid"] for worker in self._workers()}
         return {"changed": bool(stopped or before != after or reloaded), "stopped": stopped, "fpm_reloaded": reloaded}
 
@@ -550,9 +551,20 @@ class Phases(DatabasePhases, MaintenancePhases):
         found = _processes.workers(self.layout.root, node=not self.laravel)
         return found if self.with_workers else [worker for worker in found if _processes.is_octane(worker)]
 
+    def _note_restart(self) -> None:
+        self.layout.note_run(self.params["run"], restarted=self.release)
+
+    def _noted_restart(self) -> bool:
+        """Say whether this run has restarted this host for this release before, in the batch of the host."""
+        noted = self.layout.run_state()
+        return (noted.get("run"), noted.get("restarted")) == (self.params["run"], self.release)
+
     def _restarted(self) -> bool:
-        """Say whether all servers of Node run the release already, since their batch."""
-        known = not self.laravel and self.params["workers"] and not self.params["restart_all"]
+        """Say whether the servers of Node run the release already, since their batch."""
+        if self.laravel or self.params["restart_all"]:
+            return False
+        # Servers of another user are not to be seen: of those only the note tells.
+        known = self.params["workers"] or self._noted_restart()
         return bool(known) and not self._worker_problems(self._workers())
 
     def _stop_old_workers(self) -> list[int]:

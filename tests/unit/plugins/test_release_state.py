@@ -444,6 +444,19 @@ def test_node_servers_restart_with_their_batch_and_not_once_more(site):
             os.kill(pid, 9)
 
 
+def test_node_servers_of_another_user_restart_with_their_batch_and_not_once_more(site):
+    """None of them is to be seen, so that none is counted."""
+    site.go_live("r1", "r2")
+    restart = ["sh", "-c", f"echo restarted >> {site.home}/restarts"]
+    args = {**NODE, "release": "r2", "restart_commands": [restart]}
+    # Its batch, and the end of the release on all hosts; then the way back, as one of the others was not well.
+    for more in ({"verify_workers": False}, {}):
+        assert site.run("restart", **more, **args)[0] == 0
+    assert (site.home / "restarts").read_text() == "restarted\n"
+    assert site.run("revert", previous="r1", **args)[0] == 0
+    assert (site.home / "restarts").read_text() == "restarted\n" * 2
+
+
 # Another tool's server
 
 
