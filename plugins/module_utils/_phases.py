@@ -17,6 +17,7 @@ import shutil
 import signal
 import time
 import urllib.parse
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
@@ -94,6 +95,8 @@ class Phases(DatabasePhases, MaintenancePhases):
             until_end.enter_context(self.layout.at_work())
         # The workers of a batch wait for the last host; Node has none, only servers.
         self.with_workers: bool = self.params["verify_workers"] or not self.laravel
+        # How many have to run, by command.
+        self.wanted = {str(name): int(count) for name, count in self.params["workers"].items() if int(count)}
         self.smoke = self._take_smoke()
         self.answers: list[dict[str, Any]] = []
         self.artifact_url = _artifact.take_address(module) if self.params["artifact_url"] else ""
@@ -564,8 +567,8 @@ class Phases(DatabasePhases, MaintenancePhases):
         if self.laravel or self.params["restart_all"]:
             return False
         # Servers of another user are not to be seen: of those only the note tells.
-        known = self.params["workers"] or self._noted_restart()
-        return bool(known) and not self._worker_problems(self._workers())
+        known = bool(self.wanted) or self._noted_restart()
+        return known and not self._worker_problems(self._workers())
 
     def _stop_old_workers(self) -> list[int]:
         """Ask the workers of other releases to end; what they started they end by themselves."""
@@ -715,13 +718,27 @@ class Phases(DatabasePhases, MaintenancePhases):
         ]
         if others:
             problems.append(f"still on another release: {', '.join(others)}")
-        # What a worker has started is no worker of its own: Horizon has supervisors, Octane and npm have servers.
-        ours = [worker for worker in running if worker["release"] == self.release and not worker["parent"]]
-        if self.with_workers and len(ours) < self.params["workers"]:
-            # Another user's processes cannot be told from none.
-            what = "workers" if self.laravel else "servers that this user may see"
-            problems.append(f"{len(ours)} of {self.params['workers']} {what} run {self.release}")
+        if self.with_workers:
+            counted = self._count(running)
+            problems += [
+                # Another user's processes cannot be told from none.
+                f"{counted[name]} of {wanted} {name if self.laravel else 'servers that this user may see'} "
+                f"run {self.release}"
+                for name, wanted in self.wanted.items()
+                if counted[name] < wanted
+            ]
         return problems
+
+    def _count(self, running: list[dict[str, Any]]) -> Counter[str]:
+        """Count the workers of the release by their command, which none can stand in for; servers of Node as such.
+
+        What a worker has started is no worker of its own: Horizon has supervisors, npm has servers. A shell is none.
+        """
+        ours = [worker for worker in running if worker["release"] == self.release]
+        if not self.laravel:
+            return Counter("node" for worker in ours if not worker["parent"])
+        commands = {worker["pid"] for worker in running if worker["kind"] == "artisan"}
+        return Counter(worker["command"] for worker in ours if worker["parent"] not in commands)
 
     def _http_problems(self, deadline: float, cookie: str) -> list[str]:
         """Ask for the health page and for what smoke names; what they answered is the evidence."""

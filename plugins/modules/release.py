@@ -133,11 +133,13 @@ options:
     default: []
   workers:
     description:
-      - Number of long-running processes (queue workers, Horizon, Reverb, Octane, programs of supervisor or PM2; servers
-        of a O(kind=node) application) that C(verify) waits for. What one of them has started does not count, nor what
-        ends within two seconds, nor what this user may not see because it is another user's.
-    type: int
-    default: 0
+      - Numbers of long-running processes that C(verify) waits for, by their artisan command, such as four of
+        C(queue:work), one of C(horizon) and one of C(reverb:start). None stands in for another. Of a O(kind=node)
+        application the number of its servers, as C(node).
+      - What one of them has started does not count, nor what ends within two seconds, nor what this user may not see
+        because it is another user's.
+    type: dict
+    default: {}
   fpm_socket:
     description:
       - Socket of the PHP-FPM pool, a path or C(host:port). Empty on a host without PHP-FPM.
@@ -668,7 +670,7 @@ def argument_spec() -> dict[str, dict[str, Any]]:
             "default": [["config:cache"], ["route:cache"], ["view:cache"], ["event:cache"]],
         },
         "restart_commands": {"type": "list", "elements": "list", "default": []},
-        "workers": {"type": "int", "default": 0},
+        "workers": {"type": "dict", "default": {}},
         "fpm_socket": text,
         "fpm_reload": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
         "fpm_reload_command": {"type": "list", "elements": "str", "default": []},
@@ -779,6 +781,8 @@ def main() -> None:
         module.fail_json(msg=f"release is needed for the phases {', '.join(p for p in phases if p not in nameless)}")
     if module.params["release"] in (".", "..") or "/" in module.params["release"]:
         module.fail_json(msg=f"release {module.params['release']!r} is not the name of a directory in releases/")
+    if not all(str(count).isdigit() for count in module.params["workers"].values()):
+        module.fail_json(msg="workers has numbers by command, such as {queue:work: 4, horizon: 1}")
     with contextlib.ExitStack() as until_end:
         carry_out(module, Phases(module, until_end))
 

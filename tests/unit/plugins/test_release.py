@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -851,7 +852,9 @@ def test_fpm_is_reloaded_where_it_is_needed(live, fpm, when, answer, reason):
 def test_verify(live, worker, http_server, fpm):
     running = worker("r2")
     url = http_server(X_Release_Id="r2")
-    code, result = live.run("verify", release="r2", workers=1, fpm_socket=fpm.address, health_url=f"{url}/up")
+    code, result = live.run(
+        "verify", release="r2", workers={"queue:work": 1}, fpm_socket=fpm.address, health_url=f"{url}/up"
+    )
     assert (code, result["changed"]) == (0, False)
     started = evidence(result)["workers"][0].pop("started")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", started)
@@ -863,25 +866,55 @@ def test_verify_names_everything_that_is_not_well(live, worker, http_server, fpm
     fpm.stdout = b"Status: 500\r\n\r\nWhoops"
     old = worker("r1")
     url = http_server(X_Release_Id="r1")
-    args = {"workers": 2, "fpm_socket": fpm.address, "health_url": url}
+    args = {"workers": {"queue:work": 2}, "fpm_socket": fpm.address, "health_url": url}
     code, result = live.run("verify", release="r2", **args)
     assert code == 1
     assert result["msg"].startswith("verify: r2 is not well after 0 s: through PHP-FPM ")
     assert f"{url} is served by release r1, not by r2; " in result["msg"]
-    assert f"still on another release: queue:work (pid {old.pid}); 0 of 2 workers run r2" in result["msg"]
+    assert f"still on another release: queue:work (pid {old.pid}); 0 of 2 queue:work run r2" in result["msg"]
+
+
+@pytest.mark.parametrize("other", ["octane:start", "pulse:check", "schedule:work", "horizon"])
+def test_no_other_command_stands_in_for_a_worker(live, worker, other):
+    worker("r2")
+    worker("r2", other)
+    wanted = {"queue:work": 2, "horizon": int(other == "horizon"), "reverb:start": 0}
+    code, result = live.run("verify", release="r2", workers=wanted)
+    assert (code, result["msg"]) == (1, "verify: r2 is not well after 0 s: 1 of 2 queue:work run r2")
+    worker("r2")
+    assert live.run("verify", release="r2", workers=wanted)[0] == 0
+
+
+def test_worker_in_a_shell_under_supervisor_counts(live):
+    shell = "echo; " + shlex.join([sys.executable, "-ISc", "import time; time.sleep(60)", "artisan", "queue:work"])
+    spawn = f"import subprocess; subprocess.run(['sh', '-c', {shell + '; true'!r}], cwd={str(live.path('r2'))!r})"
+    argv = [sys.executable, "-ISc", spawn, "/usr/bin/supervisord"]
+    with subprocess.Popen(argv, cwd="/", stdout=subprocess.PIPE, start_new_session=True) as child:
+        child.stdout.readline()
+        code, result = live.run("verify", release="r2", workers={"queue:work": 1}, timeout=10)
+        os.killpg(child.pid, 9)
+    assert code == 0, result.get("msg")
+    assert [worker["command"] for worker in evidence(result)["workers"]] == ["sh", "queue:work"]
+
+
+@pytest.mark.parametrize("workers", [{"queue:work": "two"}, {"horizon": True}])
+def test_numbers_of_workers_that_are_none(live, workers):
+    assert live.run("verify", release="r2", workers=workers)[1]["msg"].startswith("workers has numbers by command")
 
 
 def test_verify_in_a_batch_waits_for_octane_alone(live, worker, octane):
     worker("r1")
-    assert live.run("verify", release="r2", verify_workers=False, workers=3)[0] == 0
+    assert live.run("verify", release="r2", verify_workers=False, workers={"queue:work": 3})[0] == 0
     octane("r1", [COMMAND, SWOOLE])
-    code, result = live.run("verify", release="r2", verify_workers=False, workers=3, timeout=0)
+    code, result = live.run("verify", release="r2", verify_workers=False, workers={"queue:work": 3}, timeout=0)
     assert (code, "still on another release: octane:start (pid" in result["msg"]) == (1, True), result
     assert "queue:work" not in result["msg"]
 
 
 def test_verify_waits_until_the_deadline(live, worker):
-    assert "r2 is not well after 1 s: " in live.run("verify", release="r2", workers=1, timeout=1)[1]["msg"]
+    assert (
+        "r2 is not well after 1 s: " in live.run("verify", release="r2", workers={"queue:work": 1}, timeout=1)[1]["msg"]
+    )
     threading.Timer(0.5, worker("r1").kill).start()
     assert live.run("verify", release="r2", timeout=20)[0] == 0
 
@@ -904,7 +937,7 @@ def test_worker_that_ends_as_soon_as_it_has_started_is_not_well(live, worker, mo
     monkeypatch.setattr(_phases, "_SETTLED", 1.0)
     running = worker("r2")
     threading.Timer(0.2, running.kill).start()
-    code, result = live.run("verify", release="r2", workers=1)
+    code, result = live.run("verify", release="r2", workers={"queue:work": 1})
     assert (code, f"queue:work (pid {running.pid}) ended as soon as it had started" in result["msg"]) == (1, True)
 
 
@@ -917,7 +950,7 @@ def test_worker_that_ends_once_it_was_counted_is_not_well(live, worker, monkeypa
         return 0, None
 
     monkeypatch.setattr(_phases.Phases, "_burst", burst)
-    code, result = live.run("verify", release="r2", workers=1)
+    code, result = live.run("verify", release="r2", workers={"queue:work": 1})
     assert (code, f"queue:work (pid {running.pid}) ended as soon as it had started" in result["msg"]) == (1, True)
 
 
@@ -927,10 +960,10 @@ def test_worker_that_lasts_is_waited_for_no_longer_than_that(live, worker, monke
     monkeypatch.setattr(_phases.time, "sleep", slept.append)
     monkeypatch.setattr(_phases, "_SETTLED", 1.0)
     monkeypatch.setattr(_phases._processes, "age", lambda pid: 0.25)
-    assert live.run("verify", release="r2", workers=1)[0] == 0
+    assert live.run("verify", release="r2", workers={"queue:work": 1})[0] == 0
     assert slept == [0.75]
     monkeypatch.setattr(_phases._processes, "age", lambda pid: 5.0)
-    assert live.run("verify", release="r2", workers=1)[0] == 0
+    assert live.run("verify", release="r2", workers={"queue:work": 1})[0] == 0
     assert slept == [0.75, 0.0]
 
 
@@ -941,7 +974,7 @@ def test_worker_need_not_last_in_maintenance(live, worker, monkeypatch):
     monkeypatch.setattr(_phases._processes, "age", lambda pid: 0.25)
     marker = live.root / ".slipway/maintenance.json"
     marker.write_text('{"run": "run-1", "since": "2026-11-21T12:00:00Z", "secret": ""}')
-    assert live.run("verify", release="r2", workers=1)[0] == 0
+    assert live.run("verify", release="r2", workers={"queue:work": 1})[0] == 0
     assert slept == []
 
 

@@ -293,14 +293,14 @@ def test_what_one_worker_started_does_not_stand_for_another(live):
     argv = [sys.executable, "-ISc", code, "artisan", "horizon"]
     with subprocess.Popen(argv, cwd=live.path("r2"), stdout=subprocess.PIPE, start_new_session=True) as child:
         child.stdout.readline()
-        one = live.run("verify", release="r2", workers=1)
-        two = live.run("verify", release="r2", workers=2)
+        one = live.run("verify", release="r2", workers={"horizon": 1})
+        two = live.run("verify", release="r2", workers={"horizon": 2})
         stopped = evidence(live.run("restart", release="r2")[1])["stopped"]
         live.run("switch", release="r1")
         asked = evidence(live.run("restart", release="r1")[1])["stopped"]
         os.killpg(child.pid, 9)
     assert (one[0], len(evidence(one[1])["workers"]), two[0]) == (0, 2, 1)
-    assert "1 of 2 workers run r2" in two[1]["msg"]
+    assert "1 of 2 horizon run r2" in two[1]["msg"]
     assert (stopped, asked) == ([], [child.pid]), "it ends what it has started by itself"
 
 
@@ -388,11 +388,11 @@ def test_node_processes_are_proven_and_not_signalled(site):
         deadline = time.monotonic() + 5
         while not os.readlink(f"/proc/{child.pid}/exe").endswith("/node") and time.monotonic() < deadline:
             time.sleep(0.01)
-        code, result = site.run("verify", release="r1", workers=1, **NODE)
+        code, result = site.run("verify", release="r1", workers={"node": 1}, **NODE)
         assert (code, evidence(result)["workers"][0]["pid"]) == (0, child.pid)
         site.run("switch", release="r2", **NODE)
         assert evidence(site.run("restart", release="r2", **NODE)[1])["stopped"] == []
-        code, result = site.run("verify", release="r2", workers=1, **NODE)
+        code, result = site.run("verify", release="r2", workers={"node": 1}, **NODE)
         assert f"still on another release: node (pid {child.pid}); 0 of 1 servers that this user" in result["msg"]
         child.kill()
 
@@ -405,7 +405,7 @@ def test_node_server_that_took_long_to_load_has_to_last_as_well(site, monkeypatc
     site.run("switch", release="r1", **NODE)
     node = shutil.copy(shutil.which("sleep"), site.home / "bin/node")
     with subprocess.Popen([node, "0.5"], cwd=site.path("r1")):
-        code, result = site.run("verify", release="r1", workers=1, **NODE)
+        code, result = site.run("verify", release="r1", workers={"node": 1}, **NODE)
     assert code == 1
     assert "ended as soon as it had started" in result["msg"]
 
@@ -416,7 +416,7 @@ def test_one_of_two_node_servers_that_is_missing_is_named(site):
     site.run("switch", release="r1", **NODE)
     node = shutil.copy(shutil.which("sleep"), site.home / "bin/node")
     with subprocess.Popen([node, "60"], cwd=site.path("r1")) as child:
-        code, result = site.run("verify", release="r1", workers=2, timeout=1, **NODE)
+        code, result = site.run("verify", release="r1", workers={"node": 2}, timeout=1, **NODE)
         child.kill()
     assert code == 1
     assert "1 of 2 servers that this user may see run r1" in result["msg"]
@@ -428,7 +428,7 @@ def test_node_servers_restart_with_their_batch_and_not_once_more(site):
     site.lock()
     node = shutil.copy(shutil.which("sleep"), site.home / "bin/node")
     start = ["sh", "-c", f"cd {site.root}/current && {{ {node} 60 & echo $! > {site.home}/pid; }} >/dev/null 2>&1"]
-    args = {"workers": 1, "restart_commands": [start], **NODE}
+    args = {"workers": {"node": 1}, "restart_commands": [start], **NODE}
     pids = []
     try:
         # In its batch, once more with those of all hosts, and when a restored database asks for it.
@@ -437,7 +437,9 @@ def test_node_servers_restart_with_their_batch_and_not_once_more(site):
             pids.append(int((site.home / "pid").read_text()))
             assert result["phases"][1]["changed"] == (more != {}), result
         assert pids[0] == pids[1] != pids[2]
-        code, result = site.run("verify", release="r1", verify_workers=False, timeout=0, **{**args, "workers": 3})
+        code, result = site.run(
+            "verify", release="r1", verify_workers=False, timeout=0, **{**args, "workers": {"node": 3}}
+        )
         assert (code, "2 of 3 servers that this user may see run r1" in result["msg"]) == (1, True)
     finally:
         for pid in set(pids):
