@@ -584,6 +584,7 @@ class Phases(DatabasePhases, MaintenancePhases):
             ends = worker["kind"] in ("artisan", "octane") and worker["parent"] not in handed_on
             ends = ends and worker["pid"] not in serving
             ends = ends or (worker["kind"] == "supervisord" and worker["pid"] not in parents)
+            ends = ends and not worker["once"]
             if not ends or (worker["release"] == self.layout.current() and not self.params["restart_all"]):
                 continue
             try:
@@ -674,15 +675,29 @@ class Phases(DatabasePhases, MaintenancePhases):
         return {"changed": False, "workers": workers, "url": url, "answers": answers, "pages": self.answers}
 
     def _short_lived(self, running: list[dict[str, Any]]) -> list[str]:
-        """Wait until the youngest of the counted workers has lasted for a moment, and name those that have not."""
+        """Wait until the youngest of the counted workers has lasted for a moment, and name those that have not.
+
+        One that is older ends by design, after so many jobs or so long; and what a worker has started comes and goes.
+        """
         # In maintenance mode a worker with --max-time ends each second: Laravel counts from the start of the machine.
         if not self.with_workers or self._marker() or self._down_file():
             return []
-        before = {worker["pid"]: worker["command"] for worker in running}
-        # How long a server has been loading before it answered is not known.
-        time.sleep(max([0.0, *(_SETTLED - (_processes.age(pid) if self.laravel else 0.0) for pid in before)]))
-        gone = [pid for pid in before if pid not in {worker["pid"] for worker in self._workers()}]
-        return [f"{before[pid]} (pid {pid}) ended as soon as it had started, see its log" for pid in gone]
+        # How long a server of Node has been loading before it answered is not known.
+        ages = {worker["pid"]: worker["age"] if self.laravel else 0.0 for worker in running}
+        young = self._ours(running) if self.laravel else running
+        young = [worker for worker in young if ages[worker["pid"]] < _SETTLED]
+        if not young:
+            return []
+        time.sleep(_SETTLED - min(ages[worker["pid"]] for worker in young))
+        after = self._workers()
+        pids = {worker["pid"] for worker in after}
+        # One that is to end after a job has a successor.
+        followed = {worker["command"] for worker in self._ours(after)}
+        return [
+            f"{worker['command']} (pid {worker['pid']}) ended as soon as it had started, see its log"
+            for worker in young
+            if worker["pid"] not in pids and not (worker["short"] and worker["command"] in followed)
+        ]
 
     def _burst(self) -> tuple[int, str | None]:
         """Ask the web server once for each process of the pool, many at a time; return how many named the release.
@@ -730,15 +745,16 @@ class Phases(DatabasePhases, MaintenancePhases):
         return problems
 
     def _count(self, running: list[dict[str, Any]]) -> Counter[str]:
-        """Count the workers of the release by their command, which none can stand in for; servers of Node as such.
+        """Count the workers of the release by their command, and servers of Node as such."""
+        return Counter(worker["command"] if self.laravel else "node" for worker in self._ours(running))
 
-        What a worker has started is no worker of its own: Horizon has supervisors, npm has servers. A shell is none.
+    def _ours(self, running: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the workers of the release without what one of them has started, which is none of its own.
+
+        Horizon has supervisors, Octane and npm have servers. A shell has only what it was given to run.
         """
-        ours = [worker for worker in running if worker["release"] == self.release]
-        if not self.laravel:
-            return Counter("node" for worker in ours if not worker["parent"])
-        commands = {worker["pid"] for worker in running if worker["kind"] == "artisan"}
-        return Counter(worker["command"] for worker in ours if worker["parent"] not in commands)
+        starting = {worker["pid"] for worker in running if not self.laravel or worker["kind"] in ("artisan", "octane")}
+        return [worker for worker in running if worker["release"] == self.release and worker["parent"] not in starting]
 
     def _http_problems(self, deadline: float, cookie: str) -> list[str]:
         """Ask for the health page and for what smoke names; what they answered is the evidence."""

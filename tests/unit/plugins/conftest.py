@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.slipway.laravel.plugins.module_utils import _processes
 from hypothesis.configuration import set_hypothesis_home_dir
 
 # Not into the checkout, where it would get into an artifact that is built at the same time.
@@ -170,6 +171,20 @@ class Site:
 @pytest.fixture
 def site(home, run_module):
     return Site(home, run_module)
+
+
+@pytest.fixture
+def at_age(monkeypatch):
+    """Let every worker be of an age: at_age(seconds)."""
+    workers = _processes.workers
+
+    def be(age):
+        def found(*args, **kwargs):
+            return [{**worker, "age": age} for worker in workers(*args, **kwargs)]
+
+        monkeypatch.setattr(_processes, "workers", found)
+
+    return be
 
 
 @pytest.fixture

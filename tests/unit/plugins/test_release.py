@@ -42,8 +42,8 @@ def worker(site):
     """Start workers: worker(release) is the process of a queue worker that runs in that release."""
     started = []
 
-    def start(release, command="queue:work"):
-        argv = [sys.executable, "-ISc", "print(flush=True); import time; time.sleep(60)", "artisan", command]
+    def start(release, command="queue:work", *words):
+        argv = [sys.executable, "-ISc", "print(flush=True); import time; time.sleep(60)", "artisan", command, *words]
         started.append(subprocess.Popen(argv, cwd=site.path(release), stdout=subprocess.PIPE))
         started[-1].stdout.readline()
         return started[-1]
@@ -763,6 +763,14 @@ def test_restart_ends_the_workers_of_other_releases_only(live, worker):
     assert current.poll() is None
 
 
+def test_restart_waits_for_a_worker_that_heeds_no_signal(live, worker):
+    """Laravel listens for signals in its loop only: one of cron would be torn out of its job."""
+    once = worker("r1", "queue:work", "--once")
+    code, result = live.run("restart", "verify", release="r2")
+    assert (code, once.poll(), result["phases"][0]["stopped"]) == (1, None, [])
+    assert f"still on another release: queue:work (pid {once.pid})" in result["msg"]
+
+
 def test_restart_of_all_workers(live, worker):
     """After their database was restored under them."""
     current = worker("r2", "horizon")
@@ -933,15 +941,18 @@ def test_pages_that_are_not_well_are_not_shown_for_as_long_as_a_job_may_take(liv
     assert live.run("verify", health_url=url, **args)[0] == 0
 
 
-def test_worker_that_ends_as_soon_as_it_has_started_is_not_well(live, worker, monkeypatch):
+def test_worker_that_ends_as_soon_as_it_has_started_is_not_well(live, worker, monkeypatch, at_age):
     monkeypatch.setattr(_phases, "_SETTLED", 1.0)
+    at_age(0.0)
     running = worker("r2")
     threading.Timer(0.2, running.kill).start()
     code, result = live.run("verify", release="r2", workers={"queue:work": 1})
     assert (code, f"queue:work (pid {running.pid}) ended as soon as it had started" in result["msg"]) == (1, True)
 
 
-def test_worker_that_ends_once_it_was_counted_is_not_well(live, worker, monkeypatch):
+def test_worker_that_ends_once_it_was_counted_is_not_well(live, worker, monkeypatch, at_age):
+    monkeypatch.setattr(_phases, "_SETTLED", 1.0)
+    at_age(0.9)
     running = worker("r2")
 
     def burst(_self):
@@ -954,24 +965,63 @@ def test_worker_that_ends_once_it_was_counted_is_not_well(live, worker, monkeypa
     assert (code, f"queue:work (pid {running.pid}) ended as soon as it had started" in result["msg"]) == (1, True)
 
 
-def test_worker_that_lasts_is_waited_for_no_longer_than_that(live, worker, monkeypatch):
+def test_worker_that_lasts_is_waited_for_no_longer_than_that(live, worker, monkeypatch, at_age):
     worker("r2")
     slept = []
     monkeypatch.setattr(_phases.time, "sleep", slept.append)
     monkeypatch.setattr(_phases, "_SETTLED", 1.0)
-    monkeypatch.setattr(_phases._processes, "age", lambda pid: 0.25)
+    at_age(0.25)
     assert live.run("verify", release="r2", workers={"queue:work": 1})[0] == 0
     assert slept == [0.75]
-    monkeypatch.setattr(_phases._processes, "age", lambda pid: 5.0)
+    at_age(5.0)
     assert live.run("verify", release="r2", workers={"queue:work": 1})[0] == 0
-    assert slept == [0.75, 0.0]
+    assert slept == [0.75]
 
 
-def test_worker_need_not_last_in_maintenance(live, worker, monkeypatch):
+@pytest.mark.parametrize("age", [2.0, 3600.0])
+def test_worker_that_has_lasted_may_end_by_design(live, worker, monkeypatch, age, at_age):
+    """After so many jobs, or so long."""
+    at_age(age)
+    running = worker("r2")
+    monkeypatch.setattr(_phases, "_SETTLED", 1.0)
+    monkeypatch.setattr(_phases.Phases, "_burst", lambda _self: (running.kill(), (0, None))[1])
+    assert live.run("verify", release="r2", workers={"queue:work": 1})[0] == 0
+
+
+@pytest.mark.parametrize("followed", [True, False])
+def test_worker_that_ends_after_each_job_has_a_successor(live, worker, monkeypatch, followed, at_age):
+    running = worker("r2", "queue:work", "--once")
+    monkeypatch.setattr(_phases, "_SETTLED", 1.0)
+    at_age(0.9)
+
+    def burst(_self):
+        running.kill()
+        running.wait()
+        if followed:
+            worker("r2", "queue:work", "--once")
+        return 0, None
+
+    monkeypatch.setattr(_phases.Phases, "_burst", burst)
+    assert live.run("verify", release="r2", workers={"queue:work": 1})[0] == int(not followed)
+
+
+def test_what_a_worker_started_comes_and_goes(live, monkeypatch):
+    child = "import time; print(flush=True); time.sleep(1)"
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-ISc', {child!r}, 'artisan', 'horizon:work'])"
+    argv = [sys.executable, "-ISc", f"{code}; import time; time.sleep(60)", "artisan", "horizon"]
+    monkeypatch.setattr(_phases, "_SETTLED", 2.0)
+    with subprocess.Popen(argv, cwd=live.path("r2"), stdout=subprocess.PIPE) as parent:
+        parent.stdout.readline()
+        assert live.run("verify", release="r2", workers={"horizon": 1})[0] == 0
+        parent.kill()
+
+
+def test_worker_need_not_last_in_maintenance(live, worker, monkeypatch, at_age):
     worker("r2")
     slept = []
     monkeypatch.setattr(_phases.time, "sleep", slept.append)
-    monkeypatch.setattr(_phases._processes, "age", lambda pid: 0.25)
+    monkeypatch.setattr(_phases, "_SETTLED", 1.0)
+    at_age(0.25)
     marker = live.root / ".slipway/maintenance.json"
     marker.write_text('{"run": "run-1", "since": "2026-11-21T12:00:00Z", "secret": ""}')
     assert live.run("verify", release="r2", workers={"queue:work": 1})[0] == 0

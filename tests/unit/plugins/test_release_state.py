@@ -397,9 +397,9 @@ def test_node_processes_are_proven_and_not_signalled(site):
         child.kill()
 
 
-def test_node_server_that_took_long_to_load_has_to_last_as_well(site, monkeypatch):
+def test_node_server_that_took_long_to_load_has_to_last_as_well(site, monkeypatch, at_age):
     monkeypatch.setattr(_phases, "_SETTLED", 1.0)
-    monkeypatch.setattr(_phases._processes, "age", lambda pid: 5.0)
+    at_age(5.0)
     site.path("r1").mkdir()
     site.lock()
     site.run("switch", release="r1", **NODE)
