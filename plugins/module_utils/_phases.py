@@ -70,6 +70,10 @@ echo json_encode(function_exists('opcache_get_status') ? opcache_get_status(fals
 # much to do.
 _SETTLED = 2.0
 
+# Commands that may have a job in hand when they are asked to end. A job may take longer than its worker was told, since
+# the class of the job has a say in that.
+_JOBS = ("horizon", "horizon:supervisor", "horizon:work", "queue:listen", "queue:work", "schedule:run")
+
 # Seconds for which what a dead run has begun on this host, a migration say, is waited for.
 _WORK_ENDS = 60
 
@@ -578,6 +582,9 @@ class Phases(DatabasePhases, MaintenancePhases):
         serving = commands & {worker["parent"] for worker in running if worker["kind"] == "octane"}
         handed_on = {worker["pid"] for worker in running if worker["kind"] in ("artisan", "octane")} - commands
         parents = {worker["parent"] for worker in running}
+        # Each of these is asked now, through the one that has started it, or ends by itself.
+        ending = [w["pid"] for w in running if w["release"] != self.layout.current() and w["command"] in _JOBS]
+        self.layout.note_run(self.params["run"], ending=ending)
         stopped = []
         for worker in running:
             # PM2, and systemd for Node, replace a process themselves, and a shell under supervisor passes nothing on.
@@ -656,23 +663,48 @@ class Phases(DatabasePhases, MaintenancePhases):
         # Workers may have a long job in hand. Visitors shall not see pages that are not well for as long.
         patience_for_pages = min(patience, self.params["health_timeout"] or patience)
         while True:
+            # In the end a job that is still in hand is no reason to go back, which would not end it sooner.
+            late = time.monotonic() >= started + patience
             pages = self._page_problems(well_at + patience_for_pages)
             running = self._workers()
-            problems = pages + self._worker_problems(running)
+            finishing = self._finishing(running) if late else []
+            problems = pages + self._worker_problems(running, finishing)
             answers, problem = (0, "") if problems else self._burst()
             pages += [problem] if problem else []
             problems = problems or pages or self._short_lived(running)
             if not problems:
                 break
             well_at = well_at if pages else time.monotonic()
-            for seconds, since in ((patience_for_pages, well_at), (patience, started)):
-                if time.monotonic() > since + seconds:
-                    raise PhaseError(f"{self.release} is not well after {seconds} s: {'; '.join(problems)}")
+            if late or time.monotonic() > well_at + patience_for_pages:
+                seconds = patience if late else patience_for_pages
+                raise PhaseError(f"{self.release} is not well after {seconds} s: {'; '.join(problems)}")
             time.sleep(0.2)
-        shown = ("pid", "command", "release", "started")
+        if finishing:
+            named = ", ".join(f"{w['command']} (pid {w['pid']}) of {w['release']}" for w in finishing)
+            self.module.warn(
+                f"{self.release} is live, but after {patience} s there is still a job in hand of {named}; each was "
+                f"asked to end and does so with its job, whoever runs it starts it anew in {self.release}"
+            )
         url = self.params["health_url"]
-        workers = [{name: worker[name] for name in shown} for worker in self._workers()]
-        return {"changed": False, "workers": workers, "url": url, "answers": answers, "pages": self.answers}
+        return {
+            "changed": False,
+            "workers": self._shown(self._workers()),
+            "finishing": self._shown(finishing),
+            "url": url,
+            "answers": answers,
+            "pages": self.answers,
+        }
+
+    @staticmethod
+    def _shown(workers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        shown = ("pid", "command", "release", "started")
+        return [{name: worker[name] for name in shown} for worker in workers]
+
+    def _finishing(self, running: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the workers of other releases that this run has asked to end and that have a job in hand."""
+        noted = self.layout.run_state()
+        ending = noted.get("ending", []) if noted.get("run") == self.params["run"] else []
+        return [worker for worker in running if worker["release"] != self.release and worker["pid"] in ending]
 
     def _short_lived(self, running: list[dict[str, Any]]) -> list[str]:
         """Wait until the youngest of the counted workers has lasted for a moment, and name those that have not.
@@ -684,15 +716,15 @@ class Phases(DatabasePhases, MaintenancePhases):
             return []
         # How long a server of Node has been loading before it answered is not known.
         ages = {worker["pid"]: worker["age"] if self.laravel else 0.0 for worker in running}
-        young = self._ours(running) if self.laravel else running
-        young = [worker for worker in young if ages[worker["pid"]] < _SETTLED]
+        ours = [worker for worker in running if worker["release"] == self.release]
+        young = [worker for worker in (self._alone(ours) if self.laravel else ours) if ages[worker["pid"]] < _SETTLED]
         if not young:
             return []
         time.sleep(_SETTLED - min(ages[worker["pid"]] for worker in young))
         after = self._workers()
         pids = {worker["pid"] for worker in after}
         # One that is to end after a job has a successor.
-        followed = {worker["command"] for worker in self._ours(after)}
+        followed = {worker["command"] for worker in self._alone(after) if worker["release"] == self.release}
         return [
             f"{worker['command']} (pid {worker['pid']}) ended as soon as it had started, see its log"
             for worker in young
@@ -726,15 +758,23 @@ class Phases(DatabasePhases, MaintenancePhases):
         problems += self._http_problems(deadline, cookie)
         return [problem for problem in problems if problem]
 
-    def _worker_problems(self, running: list[dict[str, Any]]) -> list[str]:
-        problems = []
+    def _worker_problems(
+        self, running: list[dict[str, Any]], finishing: list[dict[str, Any]] | None = None
+    ) -> list[str]:
+        """Name what runs another release or does not run.
+
+        :param finishing: workers of other releases that may go on, each in the place of the one that will follow it
+        """
+        problems, spared = [], finishing or []
         others = [
-            f"{worker['command']} (pid {worker['pid']})" for worker in running if worker["release"] != self.release
+            f"{worker['command']} (pid {worker['pid']})"
+            for worker in running
+            if worker["release"] != self.release and worker not in spared
         ]
         if others:
             problems.append(f"still on another release: {', '.join(others)}")
         if self.with_workers:
-            counted = self._count(running)
+            counted = self._count(running, spared)
             problems += [
                 # Another user's processes cannot be told from none.
                 f"{counted[name]} of {wanted} {name if self.laravel else 'servers that this user may see'} "
@@ -744,17 +784,18 @@ class Phases(DatabasePhases, MaintenancePhases):
             ]
         return problems
 
-    def _count(self, running: list[dict[str, Any]]) -> Counter[str]:
+    def _count(self, running: list[dict[str, Any]], spared: list[dict[str, Any]]) -> Counter[str]:
         """Count the workers of the release by their command, and servers of Node as such."""
-        return Counter(worker["command"] if self.laravel else "node" for worker in self._ours(running))
+        counted = [w for w in self._alone(running) if w["release"] == self.release or w in spared]
+        return Counter(worker["command"] if self.laravel else "node" for worker in counted)
 
-    def _ours(self, running: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return the workers of the release without what one of them has started, which is none of its own.
+    def _alone(self, running: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the workers without what one of them has started, which is none of its own.
 
         Horizon has supervisors, Octane and npm have servers. A shell has only what it was given to run.
         """
         starting = {worker["pid"] for worker in running if not self.laravel or worker["kind"] in ("artisan", "octane")}
-        return [worker for worker in running if worker["release"] == self.release and worker["parent"] not in starting]
+        return [worker for worker in running if worker["parent"] not in starting]
 
     def _http_problems(self, deadline: float, cookie: str) -> list[str]:
         """Ask for the health page and for what smoke names; what they answered is the evidence."""

@@ -184,7 +184,9 @@ options:
   timeout:
     description:
       - Seconds within which C(verify) must find everything well. Workers end the job that they have in hand first, so
-        this has to be longer than the longest job may take.
+        this should be longer than the longest job may take.
+      - When nothing else is wrong by then, workers of another release that C(restart) has asked to end and that still
+        have a job in hand are a warning only. To go back would not end it sooner.
     type: int
     default: 60
   health_timeout:
@@ -578,7 +580,8 @@ phases:
       C(owner), C(since), C(release), C(version), C(commit), C(phase), C(artifact), C(sha256), and whether it is
       C(staged) here), C(unproven), the live release where such a run has switched to it and no release has finished
       since, C(removed), the releases of such a run that were removed, and C(maintenance), one that it had left.
-    - C(verify) has C(workers) with C(pid), C(command), C(release) and C(started), and C(answers), the number of
+    - C(verify) has C(workers) with C(pid), C(command), C(release) and C(started), those of them that still end a job
+      in the code of another release as C(finishing), and C(answers), the number of
       requests, one for each process of the PHP-FPM pool, many of them at once, that the web server answered in the
       name of the release, and C(pages), what the health page and the smoke checks answered.
     - C(down) and C(up) have C(shown), what answered which status, and C(left), when a maintenance was put up by hand.

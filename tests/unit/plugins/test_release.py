@@ -766,9 +766,11 @@ def test_restart_ends_the_workers_of_other_releases_only(live, worker):
 def test_restart_waits_for_a_worker_that_heeds_no_signal(live, worker):
     """Laravel listens for signals in its loop only: one of cron would be torn out of its job."""
     once = worker("r1", "queue:work", "--once")
-    code, result = live.run("restart", "verify", release="r2")
-    assert (code, once.poll(), result["phases"][0]["stopped"]) == (1, None, [])
-    assert f"still on another release: queue:work (pid {once.pid})" in result["msg"]
+    threading.Timer(2, once.kill).start()
+    started = time.monotonic()
+    code, result = live.run("restart", "verify", release="r2", timeout=20)
+    assert (code, result["phases"][0]["stopped"], evidence(result)["finishing"]) == (0, [], [])
+    assert time.monotonic() - started > 1, "it was waited for"
 
 
 def test_restart_of_all_workers(live, worker):
@@ -1026,6 +1028,87 @@ def test_worker_need_not_last_in_maintenance(live, worker, monkeypatch, at_age):
     marker.write_text('{"run": "run-1", "since": "2026-11-21T12:00:00Z", "secret": ""}')
     assert live.run("verify", release="r2", workers={"queue:work": 1})[0] == 0
     assert slept == []
+
+
+# A job that takes longer than is waited for
+
+
+@pytest.fixture
+def busy(site):
+    """Start workers that end on SIGTERM only after a minute: busy(release, *words)."""
+    started = []
+    code = "import signal, time; signal.signal(15, lambda *_: time.sleep(60)); print(flush=True); time.sleep(60)"
+
+    def start(release, *words):
+        argv = [sys.executable, "-ISc", code, "artisan", *(words or ("queue:work",))]
+        started.append(subprocess.Popen(argv, cwd=site.path(release), stdout=subprocess.PIPE))
+        started[-1].stdout.readline()
+        return started[-1]
+
+    yield start
+    for child in started:
+        child.kill()
+        child.communicate()
+
+
+def test_job_that_takes_longer_is_no_reason_to_go_back(live, busy, worker):
+    old, _new = busy("r1"), worker("r2")
+    once = worker("r1", "queue:work", "--once")
+    args = {"release": "r2", "workers": {"queue:work": 2}, "timeout": 2}
+    started = time.monotonic()
+    code, result = live.run("restart", "verify", **args)
+    assert (code, time.monotonic() - started > 2) == (0, True), result.get("msg")
+    found = {(each["pid"], each["command"], each["release"]) for each in evidence(result)["finishing"]}
+    assert found == {(old.pid, "queue:work", "r1"), (once.pid, "queue:work", "r1")}
+    (warning,) = result["warnings"]
+    assert f"queue:work (pid {old.pid}) of r1" in str(warning)
+    # Its release stays as long as that.
+    live.go_live("r3")
+    live.run("finish", release="r3", keep=1)
+    assert (live.path("r1").exists(), old.poll()) == (True, None)
+
+
+def test_verify_in_another_run_of_the_module_knows_who_was_asked(live, busy):
+    old = busy("r1")
+    assert live.run("restart", release="r2")[0] == 0
+    assert [each["pid"] for each in evidence(live.run("verify", release="r2")[1])["finishing"]] == [old.pid]
+
+
+def test_way_back_does_not_wait_for_a_job_either(live, busy):
+    live.go_live("r3")
+    failed = busy("r3")
+    code, result = live.run("revert", previous="r2", timeout=0)
+    assert (code, evidence(result)["reverted"], failed.poll()) == (0, True, None)
+
+
+@pytest.mark.parametrize(
+    "workers, running, text",
+    [
+        # As many are missing as have a job in hand, and one more.
+        ({"queue:work": 2}, ["queue:work"], "1 of 2 queue:work run r2"),
+        ({"horizon": 1}, ["queue:work"], "0 of 1 horizon run r2"),
+        # Nobody waits for the job of a server.
+        ({}, ["reverb:start"], "still on another release: reverb:start (pid "),
+        ({}, ["queue:work", "octane:start"], "still on another release: octane:start (pid "),
+    ],
+)
+def test_what_else_is_wrong_is_a_reason(live, busy, workers, running, text):
+    for command in running:
+        busy("r1", command)
+    code, result = live.run("restart", "verify", release="r2", workers=workers)
+    assert (code, text in result["msg"]) == (1, True), result["msg"]
+
+
+def test_worker_that_was_started_in_the_old_release_since_then_is_a_reason(live, busy):
+    live.run("restart", release="r2")
+    old = busy("r1")
+    assert f"still on another release: queue:work (pid {old.pid})" in live.run("verify", release="r2")[1]["msg"]
+
+
+def test_pages_that_are_not_well_are_a_reason(live, busy, http_server):
+    busy("r1")
+    code, result = live.run("restart", "verify", release="r2", health_url=http_server(500))
+    assert (code, " answered 500" in result["msg"], "another release" in result["msg"]) == (1, True, False)
 
 
 def test_verify_of_a_release_that_is_not_live(live):
