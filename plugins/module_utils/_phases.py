@@ -773,6 +773,8 @@ class Phases(DatabasePhases, MaintenancePhases):
         ]
         if others:
             problems.append(f"still on another release: {', '.join(others)}")
+        if self.with_workers and self.laravel and "workers" not in self.params["expect"]["skip"]:
+            problems += filter(None, [_processes.stray_problem(self.layout.root)])
         if self.with_workers:
             counted = self._count(running, spared)
             problems += [

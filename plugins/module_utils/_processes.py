@@ -200,6 +200,31 @@ def workers(root: str, node: bool = False) -> list[dict[str, Any]]:
     return [{**worker, "parent": worker["parent"] if worker["parent"] in pids else 0} for worker in found]
 
 
+def stray_problem(root: str) -> str:
+    """Name the long-running artisan commands of an application that work in none of its releases, '' for none.
+
+    One that was started by the path of its artisan may have any working directory. What code it holds only that would
+    tell: the path may lead to another release now than it did when the process was started.
+    """
+    root = os.path.realpath(root)
+    releases = os.path.join(root, "releases") + os.sep
+    found = []
+    for process in _processes():
+        if _release_of(process.cwd, releases) or any(_SHORT.fullmatch(word) for word in process.words):
+            continue
+        for path, command in zip(process.words, process.words[1:]):
+            if os.path.basename(path) == "artisan" and os.path.isabs(path) and command in WORKER_COMMANDS:
+                # As a part of the application's root: another application may lie below it.
+                inside = os.path.relpath(os.path.realpath(os.path.dirname(path)), root).split(os.sep)[0]
+                found += [f"{command} (pid {process.pid})"] if inside in (".", "current", "releases") else []
+    if not found:
+        return ""
+    return (
+        f"{', '.join(sorted(found))} of this application work in none of its releases, so that they keep old code for "
+        f"good; give their programs the working directory {root}/current, and restart them"
+    )
+
+
 def artisan(root: str, commands: tuple[str, ...]) -> list[int]:
     """Return the processes of artisan commands that run in a release below a root."""
     releases = os.path.join(os.path.realpath(root), "releases") + os.sep

@@ -384,6 +384,7 @@ options:
       skip:
         description:
           - Checks to leave out. A rollback, for example, has to be possible while the mail host is down.
+          - V(workers), for workers of the application whose working directory is no release, is one of C(verify) too.
         type: list
         elements: str
         choices:
@@ -402,6 +403,7 @@ options:
           - rights
           - services
           - space
+          - workers
         default: []
   requires:
     description:
@@ -648,7 +650,7 @@ PHASES = [
 # What preflight looks at, for the option that leaves something out.
 CHECKS = (
     *("cache", "certificate", "clock", "database", "directories", "environment", "failed_jobs", "mail", "names"),
-    *("programs", "queue", "redis", "rights", "services", "space"),
+    *("programs", "queue", "redis", "rights", "services", "space", "workers"),
 )
 
 

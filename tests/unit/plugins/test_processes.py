@@ -87,6 +87,37 @@ def test_a_process_that_only_shares_a_word_is_no_worker(process, tmp_path):
     assert workers(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    "place, words, stray",
+    [
+        ("current", ["queue:work"], True),
+        ("current", ["octane:start", "--server=swoole"], True),
+        ("releases/r9", ["horizon"], True),
+        ("link/current", ["reverb:start"], True),
+        # Short ones have the code of what is live when they start.
+        ("current", ["schedule:run"], False),
+        ("current", ["tinker"], False),
+        ("current", ["queue:work", "--once"], False),
+        ("current", ["queue:work", "--stop-when-empty"], False),
+        # Another application below this one.
+        ("other/current", ["queue:work"], False),
+        ("../currents", ["queue:work"], False),
+    ],
+)
+def test_workers_outside_of_every_release(process, tmp_path, place, words, stray):
+    root = tmp_path / "app"
+    (root / "releases/r1").mkdir(parents=True)
+    (root / "current").symlink_to("releases/r1")
+    (root / "link").symlink_to(root)
+    artisan = str(root / place / "artisan")
+    pid = process("r1", artisan, *words)
+    process("r1", "artisan", "queue:work")
+    inside = process("r1", artisan, *words, cwd=root / "releases/r1")
+    found = _processes.stray_problem(str(root / "link"))
+    assert found.startswith(f"{words[0]} (pid {pid}) of this application work in none") == stray
+    assert (bool(found), str(inside) in found) == (stray, False)
+
+
 def test_worker_of_a_removed_release(process, tmp_path):
     worker = process("r1", "artisan", "horizon")
     (tmp_path / "releases/r1").rmdir()
