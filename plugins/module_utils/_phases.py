@@ -492,7 +492,9 @@ class Phases(DatabasePhases, MaintenancePhases):
         if not self.laravel:
             return self._probe_server(path, uri)
         cookie = self._cookie()
-        if self.params["fpm_socket"]:
+        # There a class of the other release would answer for the one of the same name.
+        elsewhere = self._preloads_other(self._ask_opcache(), path)
+        if self.params["fpm_socket"] and not elsewhere:
             problem = _probe.fpm_problem(self.params["fpm_socket"], path, uri, self.host, cookie)
             if problem:
                 raise PhaseError(problem)
@@ -502,7 +504,8 @@ class Phases(DatabasePhases, MaintenancePhases):
             raise PhaseError(
                 f"the application in {path} answered {uri} with {status}; see {self.layout.shared_dir}/storage/logs"
             )
-        return f"the application answered {uri} with {status}"
+        why = ", asked on the command line since PHP-FPM has preloaded code of another release" if elsewhere else ""
+        return f"the application answered {uri} with {status}{why}"
 
     def _probe_server(self, path: str, uri: str) -> str:
         """Start the release beside the live one, on a port of its own, where a command for that is given."""
@@ -535,18 +538,15 @@ class Phases(DatabasePhases, MaintenancePhases):
         """Let every worker of another release finish its job and end, and reload PHP-FPM where that is needed.
 
         In a batch of a rolling release these wait for the last host, but not what answers the requests of this one:
-        Octane and Node.
+        PHP-FPM, Octane and Node.
         """
         if self.module.check_mode:
             return {"changed": True}
         if self._restarted():
             return {"changed": False, "stopped": [], "fpm_reloaded": ""}
-        if not self.with_workers:
-            stopped = self._stop_old_workers()
-            return {"changed": bool(stopped), "stopped": stopped, "fpm_reloaded": ""}
         before = {worker["pid"] for worker in self._workers()}
         stopped = self._stop_old_workers()
-        for command in self.params["restart_commands"]:
+        for command in self.params["restart_commands"] if self.with_workers else []:
             self.guard()
             self._command([str(word) for word in command])
         reloaded = self._reload_fpm()
@@ -611,6 +611,9 @@ class Phases(DatabasePhases, MaintenancePhases):
         command, when = self.params["fpm_reload_command"], self.params["fpm_reload"]
         if not self.params["fpm_socket"] or not command or when == "never":
             return ""
+        if when == "always" and self._noted_restart():
+            # Once in a release: in a rolling one that was in the batch of this host.
+            return ""
         reason = "always" if when == "always" else self._opcache_pressure()
         if reason:
             code = "echo PHP_MAJOR_VERSION . '.' . PHP_MINOR_VERSION;"
@@ -635,9 +638,7 @@ class Phases(DatabasePhases, MaintenancePhases):
         status = self._ask_opcache()
         if not status:
             return ""
-        live = os.path.realpath(self.layout.current_link) + os.sep
-        preloaded = status.get("preload_statistics", {}).get("scripts", [])
-        if any(file.startswith(self._real_releases()) and not file.startswith(live) for file in preloaded):
+        if self._preloads_other(status, self.layout.current_link):
             return "it has preloaded code of another release"
         if "memory_usage" not in status:
             # With opcache.file_cache_only there is no memory that could be full.
@@ -651,8 +652,11 @@ class Phases(DatabasePhases, MaintenancePhases):
             return f"OPcache has {free_keys} of {numbers['max_cached_keys']} keys left"
         return ""
 
-    def _real_releases(self) -> str:
-        return os.path.realpath(self.layout.releases_dir) + os.sep
+    def _preloads_other(self, status: dict[str, Any], path: str) -> bool:
+        """Say whether PHP-FPM has preloaded code of another release than the one in a directory."""
+        releases, own = (os.path.realpath(place) + os.sep for place in (self.layout.releases_dir, path))
+        preloaded = status.get("preload_statistics", {}).get("scripts", [])
+        return any(file.startswith(releases) and not file.startswith(own) for file in preloaded)
 
     def verify(self) -> dict[str, Any]:
         """Show that the live release answers and that every worker runs it, within the deadline."""

@@ -147,10 +147,12 @@ options:
     default: ""
   fpm_reload:
     description:
-      - When C(restart) reloads PHP-FPM. A switch alone never needs it, since nginx hands over resolved paths.
+      - When C(restart) reloads PHP-FPM, in a rolling release with the batch of the host. A switch alone never needs it,
+        since nginx hands over resolved paths.
     type: str
     choices:
-      auto: When less than a fifth of OPcache's memory or keys is free.
+      auto: When less than a fifth of OPcache's memory or keys is free, or when it has preloaded code of another
+        release.
       always: Each time.
       never: Never.
     default: auto
@@ -245,7 +247,7 @@ options:
   verify_workers:
     description:
       - Whether C(restart) and C(verify) are about the workers as well. In a batch of a rolling release these still run
-        the old one; then both are only about what answers requests by itself, the servers of Octane and of Node.
+        the old one; then both are only about what answers requests, PHP-FPM and the servers of Octane and of Node.
     type: bool
     default: true
   restart_all:

@@ -256,16 +256,39 @@ def test_lock_tells_the_phase_and_the_release(live):
 # What PHP-FPM may hold
 
 
-@pytest.mark.parametrize("release, reason", [("r1", "it has preloaded code of another release"), ("r2", "")])
-def test_fpm_that_preloaded_another_release_is_reloaded(live, fpm, release, reason):
+def preloaded(site, release):
     status = {
         "memory_usage": {"used_memory": 10, "free_memory": 90, "wasted_memory": 0},
         "opcache_statistics": {"num_cached_keys": 1, "max_cached_keys": 100},
-        "preload_statistics": {"scripts": ["/usr/share/php/x.php", f"{live.path(release)}/preload.php"]},
+        "preload_statistics": {"scripts": ["/usr/share/php/x.php", f"{site.path(release)}/preload.php"]},
     }
-    fpm.by_script["opcache.php"] = b"\r\n\r\n" + json.dumps(status).encode()
-    args = {"fpm_socket": fpm.address, "fpm_reload_command": ["sudo", "-n", "true"]}
+    return b"\r\n\r\n" + json.dumps(status).encode()
+
+
+@pytest.mark.parametrize("in_batch", [False, True])
+@pytest.mark.parametrize("release, reason", [("r1", "it has preloaded code of another release"), ("r2", "")])
+def test_fpm_that_preloaded_another_release_is_reloaded(live, fpm, release, reason, in_batch):
+    fpm.by_script["opcache.php"] = preloaded(live, release)
+    args = {"fpm_socket": fpm.address, "fpm_reload_command": ["sudo", "-n", "true"], "verify_workers": not in_batch}
     assert evidence(live.run("restart", release="r2", **args)[1])["fpm_reloaded"] == reason
+
+
+def test_fpm_is_reloaded_in_the_batch_and_not_once_more(live, fpm):
+    args = {"fpm_socket": fpm.address, "fpm_reload": "always", "fpm_reload_command": ["sudo", "-n", "true"]}
+    found = [
+        evidence(live.run("restart", release=release, verify_workers=workers, **args)[1])["fpm_reloaded"]
+        for release, workers in (("r2", False), ("r2", True), ("r1", True))
+    ]
+    assert found == ["always", "", "always"]
+
+
+def test_release_is_not_probed_with_the_classes_of_another_one(live, fpm):
+    live.run("stage", fpm_socket=fpm.address, **live.artifact())
+    fpm.by_script = {"opcache.php": preloaded(live, "r2"), "index.php": b"Status: 500\r\n\r\nWhoops"}
+    probe = evidence(live.run("probe", fpm_socket=fpm.address)[1])["probe"]
+    assert probe.startswith("the application answered /up with 200, asked on the command line since PHP-FPM has ")
+    fpm.by_script["opcache.php"] = preloaded(live, "r3")
+    assert live.run("probe", fpm_socket=fpm.address)[0] == 1
 
 
 def test_each_of_many_answers_has_to_be_of_the_release(live, fpm, http_server, monkeypatch):
