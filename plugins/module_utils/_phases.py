@@ -549,10 +549,16 @@ class Phases(DatabasePhases, MaintenancePhases):
         for command in self.params["restart_commands"] if self.with_workers else []:
             self.guard()
             self._command([str(word) for word in command])
+        interrupted = self.with_workers and self.laravel and self._interrupt_schedule()
         reloaded = self._reload_fpm()
         self._note_restart()
         after = {worker["pid"] for worker in self._workers()}
-        return {"changed": bool(stopped or before != after or reloaded), "stopped": stopped, "fpm_reloaded": reloaded}
+        return {
+            "changed": bool(stopped or before != after or reloaded or interrupted),
+            "stopped": stopped,
+            "fpm_reloaded": reloaded,
+            "schedule_interrupted": interrupted,
+        }
 
     def _workers(self) -> list[dict[str, Any]]:
         found = _processes.workers(self.layout.root, node=not self.laravel)
@@ -605,6 +611,18 @@ class Phases(DatabasePhases, MaintenancePhases):
                     f"worker {worker['pid']} belongs to another user; run workers as the application's"
                 ) from exc
         return stopped
+
+    def _interrupt_schedule(self) -> bool:
+        """Let the scheduler of another release end: with tasks by the second it goes on until its minute is over."""
+        running = _processes.artisan(self.layout.root, ("schedule:run",))
+        if set(running.values()) <= {self.release}:
+            return False
+        try:
+            self._artisan(self.layout.release_path(self.release)).run(["schedule:interrupt"])
+        except ArtisanError:
+            # Laravel 10 has brought both. Without them, or without a cache, that minute is all that it lasts.
+            return False
+        return True
 
     def _reload_fpm(self) -> str:
         """Reload PHP-FPM when asked to, or when OPcache is nearly full; return why, '' when it was not needed."""

@@ -225,14 +225,15 @@ def stray_problem(root: str) -> str:
     )
 
 
-def artisan(root: str, commands: tuple[str, ...]) -> list[int]:
-    """Return the processes of artisan commands that run in a release below a root."""
+def artisan(root: str, commands: tuple[str, ...]) -> dict[int, str]:
+    """Return the processes of artisan commands that run in a release below a root, each with that release."""
     releases = os.path.join(os.path.realpath(root), "releases") + os.sep
-    return [
-        process.pid
+    found = {
+        process.pid: _release_of(process.cwd, releases)
         for process in _processes()
-        if _release_of(process.cwd, releases) and _artisan_command(process.words) in commands
-    ]
+        if _artisan_command(process.words) in commands
+    }
+    return {pid: release for pid, release in found.items() if release}
 
 
 def fpm_processes(address: str) -> int:

@@ -814,6 +814,19 @@ def test_restart_commands(live):
     assert (live.home / "second").exists()
 
 
+@pytest.mark.parametrize(
+    "running, commands, interrupted",
+    [("r1", ["schedule:interrupt"], True), ("r1", [], False), ("r2", ["schedule:interrupt"], False)],
+)
+def test_scheduler_of_another_release_is_interrupted(live, worker, running, commands, interrupted):
+    live.add("r2", commands={name: [] for name in commands})
+    scheduler = worker(running, "schedule:run")
+    code, result = live.run("restart", release="r2")
+    assert (code, evidence(result)["schedule_interrupted"], scheduler.poll()) == (0, interrupted, None)
+    # An older Laravel is asked, and does not know it.
+    assert ("artisan schedule:interrupt" in (live.home / "calls").read_text()) is (running == "r1")
+
+
 def test_restart_command_that_fails(live):
     code, result = live.run(
         "restart", release="r2", restart_commands=[["ls", "/nowhere"], ["touch", f"{live.home}/no"]]
