@@ -19,7 +19,6 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.slipway.laravel.plugins.module_utils import _processes
 from hypothesis.configuration import set_hypothesis_home_dir
 
 # Not into the checkout, where it would get into an artifact that is built at the same time.
@@ -176,13 +175,14 @@ def site(home, run_module):
 @pytest.fixture
 def at_age(monkeypatch):
     """Let every worker be of an age: at_age(seconds)."""
-    workers = _processes.workers
+    processes = importlib.import_module("ansible_collections.slipway.laravel.plugins.module_utils._processes")
+    workers = processes.workers
 
     def be(age):
         def found(*args, **kwargs):
             return [{**worker, "age": age} for worker in workers(*args, **kwargs)]
 
-        monkeypatch.setattr(_processes, "workers", found)
+        monkeypatch.setattr(processes, "workers", found)
 
     return be
 

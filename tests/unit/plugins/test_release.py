@@ -1073,7 +1073,8 @@ def test_job_that_takes_longer_is_no_reason_to_go_back(live, busy, worker):
     assert (code, time.monotonic() - started > 2) == (0, True), result.get("msg")
     found = {(each["pid"], each["command"], each["release"]) for each in evidence(result)["finishing"]}
     assert found == {(old.pid, "queue:work", "r1"), (once.pid, "queue:work", "r1")}
-    assert any(f"job in hand of queue:work (pid {old.pid}) of r1" in text for text in map(str, result["warnings"]))
+    warnings = json.dumps(result.get("warnings")) + " ".join(live.stderr().split())
+    assert f"job in hand of queue:work (pid {old.pid}) of r1" in warnings
     # Its release stays as long as that.
     live.go_live("r3")
     live.run("finish", release="r3", keep=1)
