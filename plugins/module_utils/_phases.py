@@ -17,6 +17,7 @@ import shutil
 import signal
 import time
 import urllib.parse
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
@@ -69,6 +70,10 @@ echo json_encode(function_exists('opcache_get_status') ? opcache_get_status(fals
 # much to do.
 _SETTLED = 2.0
 
+# Commands that may have a job in hand when they are asked to end. A job may take longer than its worker was told, since
+# the class of the job has a say in that.
+_JOBS = ("horizon", "horizon:supervisor", "horizon:work", "queue:listen", "queue:work", "schedule:run")
+
 # Seconds for which what a dead run has begun on this host, a migration say, is waited for.
 _WORK_ENDS = 60
 
@@ -94,6 +99,8 @@ class Phases(DatabasePhases, MaintenancePhases):
             until_end.enter_context(self.layout.at_work())
         # The workers of a batch wait for the last host; Node has none, only servers.
         self.with_workers: bool = self.params["verify_workers"] or not self.laravel
+        # How many have to run, by command.
+        self.wanted = {str(name): int(count) for name, count in self.params["workers"].items() if int(count)}
         self.smoke = self._take_smoke()
         self.answers: list[dict[str, Any]] = []
         self.artifact_url = _artifact.take_address(module) if self.params["artifact_url"] else ""
@@ -485,7 +492,9 @@ class Phases(DatabasePhases, MaintenancePhases):
         if not self.laravel:
             return self._probe_server(path, uri)
         cookie = self._cookie()
-        if self.params["fpm_socket"]:
+        # There a class of the other release would answer for the one of the same name.
+        elsewhere = self._preloads_other(self._ask_opcache(), path)
+        if self.params["fpm_socket"] and not elsewhere:
             problem = _probe.fpm_problem(self.params["fpm_socket"], path, uri, self.host, cookie)
             if problem:
                 raise PhaseError(problem)
@@ -495,7 +504,8 @@ class Phases(DatabasePhases, MaintenancePhases):
             raise PhaseError(
                 f"the application in {path} answered {uri} with {status}; see {self.layout.shared_dir}/storage/logs"
             )
-        return f"the application answered {uri} with {status}"
+        why = ", asked on the command line since PHP-FPM has preloaded code of another release" if elsewhere else ""
+        return f"the application answered {uri} with {status}{why}"
 
     def _probe_server(self, path: str, uri: str) -> str:
         """Start the release beside the live one, on a port of its own, where a command for that is given."""
@@ -528,32 +538,47 @@ class Phases(DatabasePhases, MaintenancePhases):
         """Let every worker of another release finish its job and end, and reload PHP-FPM where that is needed.
 
         In a batch of a rolling release these wait for the last host, but not what answers the requests of this one:
-        Octane and Node.
+        PHP-FPM, Octane and Node.
         """
         if self.module.check_mode:
             return {"changed": True}
         if self._restarted():
             return {"changed": False, "stopped": [], "fpm_reloaded": ""}
-        if not self.with_workers:
-            stopped = self._stop_old_workers()
-            return {"changed": bool(stopped), "stopped": stopped, "fpm_reloaded": ""}
         before = {worker["pid"] for worker in self._workers()}
         stopped = self._stop_old_workers()
-        for command in self.params["restart_commands"]:
+        for command in self.params["restart_commands"] if self.with_workers else []:
             self.guard()
             self._command([str(word) for word in command])
+        interrupted = self.with_workers and self.laravel and self._interrupt_schedule()
         reloaded = self._reload_fpm()
+        self._note_restart()
         after = {worker["pid"] for worker in self._workers()}
-        return {"changed": bool(stopped or before != after or reloaded), "stopped": stopped, "fpm_reloaded": reloaded}
+        return {
+            "changed": bool(stopped or before != after or reloaded or interrupted),
+            "stopped": stopped,
+            "fpm_reloaded": reloaded,
+            "schedule_interrupted": interrupted,
+        }
 
     def _workers(self) -> list[dict[str, Any]]:
         found = _processes.workers(self.layout.root, node=not self.laravel)
         return found if self.with_workers else [worker for worker in found if _processes.is_octane(worker)]
 
+    def _note_restart(self) -> None:
+        self.layout.note_run(self.params["run"], restarted=self.release)
+
+    def _noted_restart(self) -> bool:
+        """Say whether this run has restarted this host for this release before, in the batch of the host."""
+        noted = self.layout.run_state()
+        return (noted.get("run"), noted.get("restarted")) == (self.params["run"], self.release)
+
     def _restarted(self) -> bool:
-        """Say whether all servers of Node run the release already, since their batch."""
-        known = not self.laravel and self.params["workers"] and not self.params["restart_all"]
-        return bool(known) and not self._worker_problems(self._workers())
+        """Say whether the servers of Node run the release already, since their batch."""
+        if self.laravel or self.params["restart_all"]:
+            return False
+        # Servers of another user are not to be seen: of those only the note tells.
+        known = bool(self.wanted) or self._noted_restart()
+        return known and not self._worker_problems(self._workers())
 
     def _stop_old_workers(self) -> list[int]:
         """Ask the workers of other releases to end; what they started they end by themselves."""
@@ -563,12 +588,16 @@ class Phases(DatabasePhases, MaintenancePhases):
         serving = commands & {worker["parent"] for worker in running if worker["kind"] == "octane"}
         handed_on = {worker["pid"] for worker in running if worker["kind"] in ("artisan", "octane")} - commands
         parents = {worker["parent"] for worker in running}
+        # Each of these is asked now, through the one that has started it, or ends by itself.
+        ending = [w["pid"] for w in running if w["release"] != self.layout.current() and w["command"] in _JOBS]
+        self.layout.note_run(self.params["run"], ending=ending)
         stopped = []
         for worker in running:
             # PM2, and systemd for Node, replace a process themselves, and a shell under supervisor passes nothing on.
             ends = worker["kind"] in ("artisan", "octane") and worker["parent"] not in handed_on
             ends = ends and worker["pid"] not in serving
             ends = ends or (worker["kind"] == "supervisord" and worker["pid"] not in parents)
+            ends = ends and not worker["once"]
             if not ends or (worker["release"] == self.layout.current() and not self.params["restart_all"]):
                 continue
             try:
@@ -583,10 +612,25 @@ class Phases(DatabasePhases, MaintenancePhases):
                 ) from exc
         return stopped
 
+    def _interrupt_schedule(self) -> bool:
+        """Let the scheduler of another release end: with tasks by the second it goes on until its minute is over."""
+        running = _processes.artisan(self.layout.root, ("schedule:run",))
+        if set(running.values()) <= {self.release}:
+            return False
+        try:
+            self._artisan(self.layout.release_path(self.release)).run(["schedule:interrupt"])
+        except ArtisanError:
+            # Laravel 10 has brought both. Without them, or without a cache, that minute is all that it lasts.
+            return False
+        return True
+
     def _reload_fpm(self) -> str:
         """Reload PHP-FPM when asked to, or when OPcache is nearly full; return why, '' when it was not needed."""
         command, when = self.params["fpm_reload_command"], self.params["fpm_reload"]
         if not self.params["fpm_socket"] or not command or when == "never":
+            return ""
+        if when == "always" and self._noted_restart():
+            # Once in a release: in a rolling one that was in the batch of this host.
             return ""
         reason = "always" if when == "always" else self._opcache_pressure()
         if reason:
@@ -612,9 +656,7 @@ class Phases(DatabasePhases, MaintenancePhases):
         status = self._ask_opcache()
         if not status:
             return ""
-        live = os.path.realpath(self.layout.current_link) + os.sep
-        preloaded = status.get("preload_statistics", {}).get("scripts", [])
-        if any(file.startswith(self._real_releases()) and not file.startswith(live) for file in preloaded):
+        if self._preloads_other(status, self.layout.current_link):
             return "it has preloaded code of another release"
         if "memory_usage" not in status:
             # With opcache.file_cache_only there is no memory that could be full.
@@ -628,8 +670,11 @@ class Phases(DatabasePhases, MaintenancePhases):
             return f"OPcache has {free_keys} of {numbers['max_cached_keys']} keys left"
         return ""
 
-    def _real_releases(self) -> str:
-        return os.path.realpath(self.layout.releases_dir) + os.sep
+    def _preloads_other(self, status: dict[str, Any], path: str) -> bool:
+        """Say whether PHP-FPM has preloaded code of another release than the one in a directory."""
+        releases, own = (os.path.realpath(place) + os.sep for place in (self.layout.releases_dir, path))
+        preloaded = status.get("preload_statistics", {}).get("scripts", [])
+        return any(file.startswith(releases) and not file.startswith(own) for file in preloaded)
 
     def verify(self) -> dict[str, Any]:
         """Show that the live release answers and that every worker runs it, within the deadline."""
@@ -640,34 +685,73 @@ class Phases(DatabasePhases, MaintenancePhases):
         # Workers may have a long job in hand. Visitors shall not see pages that are not well for as long.
         patience_for_pages = min(patience, self.params["health_timeout"] or patience)
         while True:
+            # In the end a job that is still in hand is no reason to go back, which would not end it sooner.
+            late = time.monotonic() >= started + patience
             pages = self._page_problems(well_at + patience_for_pages)
             running = self._workers()
-            problems = pages + self._worker_problems(running)
+            finishing = self._finishing(running) if late else []
+            problems = pages + self._worker_problems(running, finishing)
             answers, problem = (0, "") if problems else self._burst()
             pages += [problem] if problem else []
             problems = problems or pages or self._short_lived(running)
             if not problems:
                 break
             well_at = well_at if pages else time.monotonic()
-            for seconds, since in ((patience_for_pages, well_at), (patience, started)):
-                if time.monotonic() > since + seconds:
-                    raise PhaseError(f"{self.release} is not well after {seconds} s: {'; '.join(problems)}")
+            if late or time.monotonic() > well_at + patience_for_pages:
+                seconds = patience if late else patience_for_pages
+                raise PhaseError(f"{self.release} is not well after {seconds} s: {'; '.join(problems)}")
             time.sleep(0.2)
-        shown = ("pid", "command", "release", "started")
+        if finishing:
+            named = ", ".join(f"{w['command']} (pid {w['pid']}) of {w['release']}" for w in finishing)
+            self.module.warn(
+                f"{self.release} is live, but after {patience} s there is still a job in hand of {named}; each was "
+                f"asked to end and does so with its job, whoever runs it starts it anew in {self.release}"
+            )
         url = self.params["health_url"]
-        workers = [{name: worker[name] for name in shown} for worker in self._workers()]
-        return {"changed": False, "workers": workers, "url": url, "answers": answers, "pages": self.answers}
+        return {
+            "changed": False,
+            "workers": self._shown(self._workers()),
+            "finishing": self._shown(finishing),
+            "url": url,
+            "answers": answers,
+            "pages": self.answers,
+        }
+
+    @staticmethod
+    def _shown(workers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        shown = ("pid", "command", "release", "started")
+        return [{name: worker[name] for name in shown} for worker in workers]
+
+    def _finishing(self, running: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the workers of other releases that this run has asked to end and that have a job in hand."""
+        noted = self.layout.run_state()
+        ending = noted.get("ending", []) if noted.get("run") == self.params["run"] else []
+        return [worker for worker in running if worker["release"] != self.release and worker["pid"] in ending]
 
     def _short_lived(self, running: list[dict[str, Any]]) -> list[str]:
-        """Wait until the youngest of the counted workers has lasted for a moment, and name those that have not."""
+        """Wait until the youngest of the counted workers has lasted for a moment, and name those that have not.
+
+        One that is older ends by design, after so many jobs or so long; and what a worker has started comes and goes.
+        """
         # In maintenance mode a worker with --max-time ends each second: Laravel counts from the start of the machine.
         if not self.with_workers or self._marker() or self._down_file():
             return []
-        before = {worker["pid"]: worker["command"] for worker in running}
-        # How long a server has been loading before it answered is not known.
-        time.sleep(max([0.0, *(_SETTLED - (_processes.age(pid) if self.laravel else 0.0) for pid in before)]))
-        gone = [pid for pid in before if pid not in {worker["pid"] for worker in self._workers()}]
-        return [f"{before[pid]} (pid {pid}) ended as soon as it had started, see its log" for pid in gone]
+        # How long a server of Node has been loading before it answered is not known.
+        ages = {worker["pid"]: worker["age"] if self.laravel else 0.0 for worker in running}
+        ours = [worker for worker in running if worker["release"] == self.release]
+        young = [worker for worker in (self._alone(ours) if self.laravel else ours) if ages[worker["pid"]] < _SETTLED]
+        if not young:
+            return []
+        time.sleep(_SETTLED - min(ages[worker["pid"]] for worker in young))
+        after = self._workers()
+        pids = {worker["pid"] for worker in after}
+        # One that is to end after a job has a successor.
+        followed = {worker["command"] for worker in self._alone(after) if worker["release"] == self.release}
+        return [
+            f"{worker['command']} (pid {worker['pid']}) ended as soon as it had started, see its log"
+            for worker in young
+            if worker["pid"] not in pids and not (worker["short"] and worker["command"] in followed)
+        ]
 
     def _burst(self) -> tuple[int, str | None]:
         """Ask the web server once for each process of the pool, many at a time; return how many named the release.
@@ -696,20 +780,46 @@ class Phases(DatabasePhases, MaintenancePhases):
         problems += self._http_problems(deadline, cookie)
         return [problem for problem in problems if problem]
 
-    def _worker_problems(self, running: list[dict[str, Any]]) -> list[str]:
-        problems = []
+    def _worker_problems(
+        self, running: list[dict[str, Any]], finishing: list[dict[str, Any]] | None = None
+    ) -> list[str]:
+        """Name what runs another release or does not run.
+
+        :param finishing: workers of other releases that may go on, each in the place of the one that will follow it
+        """
+        problems, spared = [], finishing or []
         others = [
-            f"{worker['command']} (pid {worker['pid']})" for worker in running if worker["release"] != self.release
+            f"{worker['command']} (pid {worker['pid']})"
+            for worker in running
+            if worker["release"] != self.release and worker not in spared
         ]
         if others:
             problems.append(f"still on another release: {', '.join(others)}")
-        # What a worker has started is no worker of its own: Horizon has supervisors, Octane and npm have servers.
-        ours = [worker for worker in running if worker["release"] == self.release and not worker["parent"]]
-        if self.with_workers and len(ours) < self.params["workers"]:
-            # Another user's processes cannot be told from none.
-            what = "workers" if self.laravel else "servers that this user may see"
-            problems.append(f"{len(ours)} of {self.params['workers']} {what} run {self.release}")
+        if self.with_workers and self.laravel and "workers" not in self.params["expect"]["skip"]:
+            problems += filter(None, [_processes.stray_problem(self.layout.root)])
+        if self.with_workers:
+            counted = self._count(running, spared)
+            problems += [
+                # Another user's processes cannot be told from none.
+                f"{counted[name]} of {wanted} {name if self.laravel else 'servers that this user may see'} "
+                f"run {self.release}"
+                for name, wanted in self.wanted.items()
+                if counted[name] < wanted
+            ]
         return problems
+
+    def _count(self, running: list[dict[str, Any]], spared: list[dict[str, Any]]) -> Counter[str]:
+        """Count the workers of the release by their command, and servers of Node as such."""
+        counted = [w for w in self._alone(running) if w["release"] == self.release or w in spared]
+        return Counter(worker["command"] if self.laravel else "node" for worker in counted)
+
+    def _alone(self, running: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the workers without what one of them has started, which is none of its own.
+
+        Horizon has supervisors, Octane and npm have servers. A shell has only what it was given to run.
+        """
+        starting = {worker["pid"] for worker in running if not self.laravel or worker["kind"] in ("artisan", "octane")}
+        return [worker for worker in running if worker["parent"] not in starting]
 
     def _http_problems(self, deadline: float, cookie: str) -> list[str]:
         """Ask for the health page and for what smoke names; what they answered is the evidence."""

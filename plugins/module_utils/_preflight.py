@@ -17,7 +17,7 @@ import time
 import urllib.parse
 from typing import TYPE_CHECKING, Any, Callable, List, Tuple
 
-from ansible_collections.slipway.laravel.plugins.module_utils import _endpoint, _probe, _services
+from ansible_collections.slipway.laravel.plugins.module_utils import _endpoint, _probe, _processes, _services
 from ansible_collections.slipway.laravel.plugins.module_utils._artisan import Artisan, ArtisanError
 from ansible_collections.slipway.laravel.plugins.module_utils._requirements import (
     is_node,
@@ -109,6 +109,7 @@ class _Preflight:
             ("environment", ".env", _PROGRAM, self.read_environment),
             ("clock", "the clock", _PROGRAM, self.clock),
             ("services", "systemctl", _PROGRAM, self.services),
+            ("workers", "the list of processes", _PROGRAM, self.workers),
             ("failed_jobs", "the live release, asked for failed jobs,", _PROGRAM, self.failed_jobs),
         ]
         unread = [] if self.node else self._read_env()
@@ -247,6 +248,11 @@ class _Preflight:
             for name, state in zip(wanted, states)
             if state not in ("active", "reloading")
         ]
+
+    def workers(self) -> list[str]:
+        """Look for workers that no release could end, nor be seen to run."""
+        problem = "" if self.node else _processes.stray_problem(self.layout.root)
+        return [problem] if problem else []
 
     def failed_jobs(self) -> list[str]:
         limit, current = self.expect["max_failed_jobs"], self.layout.current()

@@ -31,6 +31,9 @@ WORKER_COMMANDS = (
     "schedule:work",
 )
 
+# Options with which a worker ends after a job or a moment, to be started anew by whoever runs it.
+_SHORT = re.compile(r"--(once|stop-when-empty|max-jobs=[0-9])")
+
 # The servers that Octane's commands run, by their program or script; Swoole gives its processes a title of its own.
 _OCTANE = ("rr", "frankenphp", "swoole-server", "roadrunner-worker")
 _OCTANE_TITLE = "swoole_http_server"
@@ -110,6 +113,11 @@ def _booted() -> float:
         return next(float(line.split()[1]) for line in handle if line.startswith("btime "))
 
 
+def _uptime() -> float:
+    with open("/proc/uptime", encoding="ascii") as handle:
+        return float(handle.read().split()[0])
+
+
 def _supervisor(parent: int) -> str:
     title = " ".join(command_line(parent)).lower()
     return "supervisord" if "supervisord" in title else "pm2" if "pm2" in title else ""
@@ -152,15 +160,16 @@ def workers(root: str, node: bool = False) -> list[dict[str, Any]]:
 
     Those are the long-running artisan commands, the servers of Octane, what supervisor or PM2 runs with a release as
     its working directory, and with ``node`` every JavaScript process there. Each has its pid, what it is (``kind`` and
-    ``command``), the release that it was started in, when (``started``, UTC), and ``parent``, where that is such a
-    process too, otherwise 0. With ``node`` that is the nearest such process which it comes from: npm starts its scripts
-    in a shell.
+    ``command``), the release that it was started in, when (``started``, UTC) and how many seconds ago (``age``), and
+    ``parent``, where that is such a process too, otherwise 0. With ``node`` that is the nearest such process which it
+    comes from: npm starts its scripts in a shell. One that is ``once`` must not be signalled, and ends by itself; one
+    that is ``short`` ends soon.
 
     Only processes whose working directory this user may see are found: those of the application's own user, or all for
     root.
     """
     releases = os.path.join(os.path.realpath(root), "releases") + os.sep
-    booted, ticks = _booted(), os.sysconf("SC_CLK_TCK")
+    booted, up, ticks = _booted(), _uptime(), os.sysconf("SC_CLK_TCK")
     found: list[dict[str, Any]] = []
     for process in _processes():
         release = _release_of(process.cwd, releases)
@@ -177,7 +186,11 @@ def workers(root: str, node: bool = False) -> list[dict[str, Any]]:
                     "command": command,
                     "release": release,
                     "started": moment,
+                    "age": max(0.0, up - start / ticks),
                     "parent": parent,
+                    # Laravel listens for signals only in the loop that these do not get to.
+                    "once": "--once" in process.words or command == "schedule:run",
+                    "short": any(_SHORT.fullmatch(word) for word in process.words),
                 }
             )
     pids = {worker["pid"] for worker in found}
@@ -187,24 +200,40 @@ def workers(root: str, node: bool = False) -> list[dict[str, Any]]:
     return [{**worker, "parent": worker["parent"] if worker["parent"] in pids else 0} for worker in found]
 
 
-def age(pid: int) -> float:
-    """Return for how many seconds a process has been running, 0 when it is not there any more."""
-    try:
-        start = _Process(str(pid)).stat()[1] / os.sysconf("SC_CLK_TCK")
-        with open("/proc/uptime", encoding="ascii") as handle:
-            return max(0.0, float(handle.read().split()[0]) - start)
-    except OSError:
-        return 0.0
+def stray_problem(root: str) -> str:
+    """Name the long-running artisan commands of an application that work in none of its releases, '' for none.
+
+    One that was started by the path of its artisan may have any working directory. What code it holds only that would
+    tell: the path may lead to another release now than it did when the process was started.
+    """
+    root = os.path.realpath(root)
+    releases = os.path.join(root, "releases") + os.sep
+    found = []
+    for process in _processes():
+        if _release_of(process.cwd, releases) or any(_SHORT.fullmatch(word) for word in process.words):
+            continue
+        for path, command in zip(process.words, process.words[1:]):
+            if os.path.basename(path) == "artisan" and os.path.isabs(path) and command in WORKER_COMMANDS:
+                # As a part of the application's root: another application may lie below it.
+                inside = os.path.relpath(os.path.realpath(os.path.dirname(path)), root).split(os.sep)[0]
+                found += [f"{command} (pid {process.pid})"] if inside in (".", "current", "releases") else []
+    if not found:
+        return ""
+    return (
+        f"{', '.join(sorted(found))} of this application work in none of its releases, so that they keep old code for "
+        f"good; give their programs the working directory {root}/current, and restart them"
+    )
 
 
-def artisan(root: str, commands: tuple[str, ...]) -> list[int]:
-    """Return the processes of artisan commands that run in a release below a root."""
+def artisan(root: str, commands: tuple[str, ...]) -> dict[int, str]:
+    """Return the processes of artisan commands that run in a release below a root, each with that release."""
     releases = os.path.join(os.path.realpath(root), "releases") + os.sep
-    return [
-        process.pid
+    found = {
+        process.pid: _release_of(process.cwd, releases)
         for process in _processes()
-        if _release_of(process.cwd, releases) and _artisan_command(process.words) in commands
-    ]
+        if _artisan_command(process.words) in commands
+    }
+    return {pid: release for pid, release in found.items() if release}
 
 
 def fpm_processes(address: str) -> int:

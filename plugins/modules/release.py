@@ -133,11 +133,13 @@ options:
     default: []
   workers:
     description:
-      - Number of long-running processes (queue workers, Horizon, Reverb, Octane, programs of supervisor or PM2; servers
-        of a O(kind=node) application) that C(verify) waits for. What one of them has started does not count, nor what
-        ends within two seconds, nor what this user may not see because it is another user's.
-    type: int
-    default: 0
+      - Numbers of long-running processes that C(verify) waits for, by their artisan command, such as four of
+        C(queue:work), one of C(horizon) and one of C(reverb:start). None stands in for another. Of a O(kind=node)
+        application the number of its servers, as C(node).
+      - What one of them has started does not count, nor what ends within two seconds, nor what this user may not see
+        because it is another user's.
+    type: dict
+    default: {}
   fpm_socket:
     description:
       - Socket of the PHP-FPM pool, a path or C(host:port). Empty on a host without PHP-FPM.
@@ -145,10 +147,12 @@ options:
     default: ""
   fpm_reload:
     description:
-      - When C(restart) reloads PHP-FPM. A switch alone never needs it, since nginx hands over resolved paths.
+      - When C(restart) reloads PHP-FPM, in a rolling release with the batch of the host. A switch alone never needs it,
+        since nginx hands over resolved paths.
     type: str
     choices:
-      auto: When less than a fifth of OPcache's memory or keys is free.
+      auto: When less than a fifth of OPcache's memory or keys is free, or when it has preloaded code of another
+        release.
       always: Each time.
       never: Never.
     default: auto
@@ -182,7 +186,9 @@ options:
   timeout:
     description:
       - Seconds within which C(verify) must find everything well. Workers end the job that they have in hand first, so
-        this has to be longer than the longest job may take.
+        this should be longer than the longest job may take.
+      - When nothing else is wrong by then, workers of another release that C(restart) has asked to end and that still
+        have a job in hand are a warning only. To go back would not end it sooner.
     type: int
     default: 60
   health_timeout:
@@ -241,7 +247,7 @@ options:
   verify_workers:
     description:
       - Whether C(restart) and C(verify) are about the workers as well. In a batch of a rolling release these still run
-        the old one; then both are only about what answers requests by itself, the servers of Octane and of Node.
+        the old one; then both are only about what answers requests, PHP-FPM and the servers of Octane and of Node.
     type: bool
     default: true
   restart_all:
@@ -380,6 +386,7 @@ options:
       skip:
         description:
           - Checks to leave out. A rollback, for example, has to be possible while the mail host is down.
+          - V(workers), for workers of the application whose working directory is no release, is one of C(verify) too.
         type: list
         elements: str
         choices:
@@ -398,6 +405,7 @@ options:
           - rights
           - services
           - space
+          - workers
         default: []
   requires:
     description:
@@ -576,7 +584,8 @@ phases:
       C(owner), C(since), C(release), C(version), C(commit), C(phase), C(artifact), C(sha256), and whether it is
       C(staged) here), C(unproven), the live release where such a run has switched to it and no release has finished
       since, C(removed), the releases of such a run that were removed, and C(maintenance), one that it had left.
-    - C(verify) has C(workers) with C(pid), C(command), C(release) and C(started), and C(answers), the number of
+    - C(verify) has C(workers) with C(pid), C(command), C(release) and C(started), those of them that still end a job
+      in the code of another release as C(finishing), and C(answers), the number of
       requests, one for each process of the PHP-FPM pool, many of them at once, that the web server answered in the
       name of the release, and C(pages), what the health page and the smoke checks answered.
     - C(down) and C(up) have C(shown), what answered which status, and C(left), when a maintenance was put up by hand.
@@ -643,7 +652,7 @@ PHASES = [
 # What preflight looks at, for the option that leaves something out.
 CHECKS = (
     *("cache", "certificate", "clock", "database", "directories", "environment", "failed_jobs", "mail", "names"),
-    *("programs", "queue", "redis", "rights", "services", "space"),
+    *("programs", "queue", "redis", "rights", "services", "space", "workers"),
 )
 
 
@@ -668,7 +677,7 @@ def argument_spec() -> dict[str, dict[str, Any]]:
             "default": [["config:cache"], ["route:cache"], ["view:cache"], ["event:cache"]],
         },
         "restart_commands": {"type": "list", "elements": "list", "default": []},
-        "workers": {"type": "int", "default": 0},
+        "workers": {"type": "dict", "default": {}},
         "fpm_socket": text,
         "fpm_reload": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
         "fpm_reload_command": {"type": "list", "elements": "str", "default": []},
@@ -779,6 +788,8 @@ def main() -> None:
         module.fail_json(msg=f"release is needed for the phases {', '.join(p for p in phases if p not in nameless)}")
     if module.params["release"] in (".", "..") or "/" in module.params["release"]:
         module.fail_json(msg=f"release {module.params['release']!r} is not the name of a directory in releases/")
+    if not all(str(count).isdigit() for count in module.params["workers"].values()):
+        module.fail_json(msg="workers has numbers by command, such as {queue:work: 4, horizon: 1}")
     with contextlib.ExitStack() as until_end:
         carry_out(module, Phases(module, until_end))
 

@@ -333,7 +333,12 @@ def summary_of(phase: Entry) -> str:
         return f"{len(listed(phase.get('stopped')))} workers ended{reloaded}"
     if name == "verify":
         workers = [mapping(worker) for worker in listed(phase.get("workers"))]
-        told = [f"{words(worker.get('command'))} {words(worker.get('pid'))}" for worker in workers]
+        late = [mapping(worker).get("pid") for worker in listed(phase.get("finishing"))]
+        told = [
+            f"{words(worker.get('command'))} {words(worker.get('pid'))}"
+            + (f" (with a job of {words(worker.get('release'))})" if worker.get("pid") in late else "")
+            for worker in workers
+        ]
         return ", ".join(filter(None, [text.get("url"), *told]))
     removed = [words(release) for release in listed(phase.get("removed"))]
     return f"removed {', '.join(removed)}" if removed else ""

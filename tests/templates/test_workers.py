@@ -181,10 +181,12 @@ def test_release_restarts_what_holds_code(role):
     commands = [command[2:] for command in release.value("__release_start_commands")]
     wanted = {"queue-default": "start", "queue-media": "restart", "horizon": "start", "reverb": "start"}
     assert commands == [["/usr/bin/supervisorctl", verb, f"shop-{name}:*"] for name, verb in wanted.items()]
-    assert int(release.value("__release_processes")) == 4
+    assert release.value("__release_processes") == {"queue:work": 2, "horizon": 1, "reverb:start": 1}
+    alone = role("release", release_workers=[{"name": "default"}], group_names=[])
+    assert alone.value("__release_processes") == {"queue:work": 1, "horizon": 0, "reverb:start": 0}
     # The same inventory, for its application of Node.
     node = role("release", release_kind="node", laravel_queue_workers=workers, group_names=groups)
-    assert int(node.value("__release_processes")) == 0
+    assert node.value("__release_processes") == {"node": 0}
 
 
 @pytest.mark.parametrize(
@@ -211,7 +213,7 @@ def test_servers_of_node_that_a_release_has_to_find(shop, apps, given, count):
     # Secrets may need a vault that is shut in a release.
     apps = [{"name": "web", "port": 3000, "environment": {"TOKEN": "{{ vault_token }}"}, **app} for app in apps]
     node = shop("release", release_kind="node", node_apps=apps, group_names=[], **given)
-    assert int(node.value("__release_processes")) == count
+    assert node.value("__release_processes") == {"node": count}
 
 
 def test_cron_waits_for_the_first_release(shop):

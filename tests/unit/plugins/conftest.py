@@ -173,6 +173,21 @@ def site(home, run_module):
 
 
 @pytest.fixture
+def at_age(monkeypatch):
+    """Let every worker be of an age: at_age(seconds)."""
+    processes = importlib.import_module("ansible_collections.slipway.laravel.plugins.module_utils._processes")
+    workers = processes.workers
+
+    def be(age):
+        def found(*args, **kwargs):
+            return [{**worker, "age": age} for worker in workers(*args, **kwargs)]
+
+        monkeypatch.setattr(processes, "workers", found)
+
+    return be
+
+
+@pytest.fixture
 def git(home):
     """Run git in the repository `origin`."""
     origin = home / "origin"

@@ -7,6 +7,8 @@ import json
 import os
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 import types
@@ -103,12 +105,38 @@ def test_everything_is_named_in_one_go(site, broken):
     assert all("; " in text for text in found)
 
 
-NUMBERS = {"programs": 2, "rights": 2, "environment": 4, "database": 0, "directories": 0, "failed_jobs": 0}
+NUMBERS = {
+    "programs": 2,
+    "rights": 2,
+    "environment": 4,
+    "database": 0,
+    "directories": 0,
+    "failed_jobs": 0,
+    "workers": 0,
+}
 
 
 @pytest.mark.parametrize("check", release.CHECKS)
 def test_each_check_can_be_left_out(broken, check):
     assert len(broken(*set(release.CHECKS) - {check})) == NUMBERS.get(check, 1)
+
+
+@pytest.mark.parametrize("path", ["current/artisan", "releases/r1/artisan", "artisan"])
+def test_worker_that_works_in_no_release(site, told, path):
+    """As a program of supervisor without a directory."""
+    live(site)
+    argv = [sys.executable, "-ISc", "print(flush=True); import time; time.sleep(60)", site.root / path, "queue:work"]
+    with subprocess.Popen(argv, cwd="/", stdout=subprocess.PIPE) as worker:
+        worker.stdout.readline()
+        found = told()
+        assert told({"skip": ["workers"]}) == []
+        site.lock()
+        text = f"queue:work (pid {worker.pid}) of this application work in none of its releases, "
+        assert text in site.run("verify", release="r1")[1]["msg"]
+        assert site.run("verify", release="r1", expect={"skip": ["workers"]})[0] == 0
+        worker.kill()
+    assert [each.startswith(text) for each in found] == [True]
+    assert found[0].endswith(f"; give their programs the working directory {site.root}/current, and restart them")
 
 
 def test_host_on_which_all_is_well(site, told):

@@ -60,14 +60,62 @@ def test_workers_and_the_releases_in_use(process, tmp_path):
     started = calendar.timegm(time.strptime(found[0].pop("started"), "%Y-%m-%dT%H:%M:%SZ"))
     # The time of the boot is known in whole seconds.
     assert before - 2 <= started <= time.time() + 2
-    assert found == [{"pid": worker, "kind": "artisan", "command": "queue:work", "release": "r1", "parent": 0}]
+    assert 0 <= found[0].pop("age") < 60
+    lasts = {"once": False, "short": False}
+    assert found == [{"pid": worker, "kind": "artisan", "command": "queue:work", "release": "r1", "parent": 0, **lasts}]
     assert _processes.releases_in_use(str(tmp_path / "link")) == {"r1", "r2"}
     assert _processes.workers(str(tmp_path / "releases")) == []
+
+
+@pytest.mark.parametrize(
+    "option, once, short",
+    [
+        ("--once", True, True),
+        ("--stop-when-empty", False, True),
+        ("--max-jobs=1", False, True),
+        ("--max-jobs=1000", False, False),
+        ("--max-time=3600", False, False),
+    ],
+)
+def test_workers_that_end_soon_by_themselves(process, tmp_path, option, once, short):
+    process("r1", "artisan", "queue:work", "redis", option)
+    assert [(found["once"], found["short"]) for found in _processes.workers(str(tmp_path))] == [(once, short)]
 
 
 def test_a_process_that_only_shares_a_word_is_no_worker(process, tmp_path):
     process("r1", "vim", "horizon")
     assert workers(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "place, words, stray",
+    [
+        ("current", ["queue:work"], True),
+        ("current", ["octane:start", "--server=swoole"], True),
+        ("releases/r9", ["horizon"], True),
+        ("link/current", ["reverb:start"], True),
+        # Short ones have the code of what is live when they start.
+        ("current", ["schedule:run"], False),
+        ("current", ["tinker"], False),
+        ("current", ["queue:work", "--once"], False),
+        ("current", ["queue:work", "--stop-when-empty"], False),
+        # Another application below this one.
+        ("other/current", ["queue:work"], False),
+        ("../currents", ["queue:work"], False),
+    ],
+)
+def test_workers_outside_of_every_release(process, tmp_path, place, words, stray):
+    root = tmp_path / "app"
+    (root / "releases/r1").mkdir(parents=True)
+    (root / "current").symlink_to("releases/r1")
+    (root / "link").symlink_to(root)
+    artisan = str(root / place / "artisan")
+    pid = process("r1", artisan, *words)
+    process("r1", "artisan", "queue:work")
+    inside = process("r1", artisan, *words, cwd=root / "releases/r1")
+    found = _processes.stray_problem(str(root / "link"))
+    assert found.startswith(f"{words[0]} (pid {pid}) of this application work in none") == stray
+    assert (bool(found), str(inside) in found) == (stray, False)
 
 
 def test_worker_of_a_removed_release(process, tmp_path):

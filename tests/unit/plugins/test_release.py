@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -41,8 +42,8 @@ def worker(site):
     """Start workers: worker(release) is the process of a queue worker that runs in that release."""
     started = []
 
-    def start(release, command="queue:work"):
-        argv = [sys.executable, "-ISc", "print(flush=True); import time; time.sleep(60)", "artisan", command]
+    def start(release, command="queue:work", *words):
+        argv = [sys.executable, "-ISc", "print(flush=True); import time; time.sleep(60)", "artisan", command, *words]
         started.append(subprocess.Popen(argv, cwd=site.path(release), stdout=subprocess.PIPE))
         started[-1].stdout.readline()
         return started[-1]
@@ -698,8 +699,8 @@ def test_release_that_needs_its_migrations_is_probed_again(live):
 def test_release_answers_through_fpm_before_it_is_live(live, fpm):
     code, result = live.run("stage", fpm_socket=fpm.address, health_host="shop.example.com", **live.artifact())
     assert (code, evidence(result)["probe"]) == (0, "PHP-FPM answered /up")
-    assert fpm.requests[0]["SCRIPT_FILENAME"] == str(live.path("r3") / "public/index.php")
-    assert fpm.requests[0]["HTTP_HOST"] == "shop.example.com"
+    assert fpm.requests[-1]["SCRIPT_FILENAME"] == str(live.path("r3") / "public/index.php")
+    assert fpm.requests[-1]["HTTP_HOST"] == "shop.example.com"
 
 
 def test_fpm_that_answers_badly_stops_the_stage(live, fpm):
@@ -762,6 +763,16 @@ def test_restart_ends_the_workers_of_other_releases_only(live, worker):
     assert current.poll() is None
 
 
+def test_restart_waits_for_a_worker_that_heeds_no_signal(live, worker):
+    """Laravel listens for signals in its loop only: one of cron would be torn out of its job."""
+    once = worker("r1", "queue:work", "--once")
+    threading.Timer(2, once.kill).start()
+    started = time.monotonic()
+    code, result = live.run("restart", "verify", release="r2", timeout=20)
+    assert (code, result["phases"][0]["stopped"], evidence(result)["finishing"]) == (0, [], [])
+    assert time.monotonic() - started > 1, "it was waited for"
+
+
 def test_restart_of_all_workers(live, worker):
     """After their database was restored under them."""
     current = worker("r2", "horizon")
@@ -801,6 +812,19 @@ def test_restart_commands(live):
     assert live.run("restart", release="r2", restart_commands=commands)[0] == 0
     assert "sudo -n supervisorctl start app:*\n" in (live.home / "calls").read_text()
     assert (live.home / "second").exists()
+
+
+@pytest.mark.parametrize(
+    "running, commands, interrupted",
+    [("r1", ["schedule:interrupt"], True), ("r1", [], False), ("r2", ["schedule:interrupt"], False)],
+)
+def test_scheduler_of_another_release_is_interrupted(live, worker, running, commands, interrupted):
+    live.add("r2", commands={name: [] for name in commands})
+    scheduler = worker(running, "schedule:run")
+    code, result = live.run("restart", release="r2")
+    assert (code, evidence(result)["schedule_interrupted"], scheduler.poll()) == (0, interrupted, None)
+    # An older Laravel is asked, and does not know it.
+    assert ("artisan schedule:interrupt" in (live.home / "calls").read_text()) is (running == "r1")
 
 
 def test_restart_command_that_fails(live):
@@ -851,7 +875,9 @@ def test_fpm_is_reloaded_where_it_is_needed(live, fpm, when, answer, reason):
 def test_verify(live, worker, http_server, fpm):
     running = worker("r2")
     url = http_server(X_Release_Id="r2")
-    code, result = live.run("verify", release="r2", workers=1, fpm_socket=fpm.address, health_url=f"{url}/up")
+    code, result = live.run(
+        "verify", release="r2", workers={"queue:work": 1}, fpm_socket=fpm.address, health_url=f"{url}/up"
+    )
     assert (code, result["changed"]) == (0, False)
     started = evidence(result)["workers"][0].pop("started")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", started)
@@ -863,25 +889,55 @@ def test_verify_names_everything_that_is_not_well(live, worker, http_server, fpm
     fpm.stdout = b"Status: 500\r\n\r\nWhoops"
     old = worker("r1")
     url = http_server(X_Release_Id="r1")
-    args = {"workers": 2, "fpm_socket": fpm.address, "health_url": url}
+    args = {"workers": {"queue:work": 2}, "fpm_socket": fpm.address, "health_url": url}
     code, result = live.run("verify", release="r2", **args)
     assert code == 1
     assert result["msg"].startswith("verify: r2 is not well after 0 s: through PHP-FPM ")
     assert f"{url} is served by release r1, not by r2; " in result["msg"]
-    assert f"still on another release: queue:work (pid {old.pid}); 0 of 2 workers run r2" in result["msg"]
+    assert f"still on another release: queue:work (pid {old.pid}); 0 of 2 queue:work run r2" in result["msg"]
+
+
+@pytest.mark.parametrize("other", ["octane:start", "pulse:check", "schedule:work", "horizon"])
+def test_no_other_command_stands_in_for_a_worker(live, worker, other):
+    worker("r2")
+    worker("r2", other)
+    wanted = {"queue:work": 2, "horizon": int(other == "horizon"), "reverb:start": 0}
+    code, result = live.run("verify", release="r2", workers=wanted)
+    assert (code, result["msg"]) == (1, "verify: r2 is not well after 0 s: 1 of 2 queue:work run r2")
+    worker("r2")
+    assert live.run("verify", release="r2", workers=wanted)[0] == 0
+
+
+def test_worker_in_a_shell_under_supervisor_counts(live):
+    shell = "echo; " + shlex.join([sys.executable, "-ISc", "import time; time.sleep(60)", "artisan", "queue:work"])
+    spawn = f"import subprocess; subprocess.run(['sh', '-c', {shell + '; true'!r}], cwd={str(live.path('r2'))!r})"
+    argv = [sys.executable, "-ISc", spawn, "/usr/bin/supervisord"]
+    with subprocess.Popen(argv, cwd="/", stdout=subprocess.PIPE, start_new_session=True) as child:
+        child.stdout.readline()
+        code, result = live.run("verify", release="r2", workers={"queue:work": 1}, timeout=10)
+        os.killpg(child.pid, 9)
+    assert code == 0, result.get("msg")
+    assert [worker["command"] for worker in evidence(result)["workers"]] == ["sh", "queue:work"]
+
+
+@pytest.mark.parametrize("workers", [{"queue:work": "two"}, {"horizon": True}])
+def test_numbers_of_workers_that_are_none(live, workers):
+    assert live.run("verify", release="r2", workers=workers)[1]["msg"].startswith("workers has numbers by command")
 
 
 def test_verify_in_a_batch_waits_for_octane_alone(live, worker, octane):
     worker("r1")
-    assert live.run("verify", release="r2", verify_workers=False, workers=3)[0] == 0
+    assert live.run("verify", release="r2", verify_workers=False, workers={"queue:work": 3})[0] == 0
     octane("r1", [COMMAND, SWOOLE])
-    code, result = live.run("verify", release="r2", verify_workers=False, workers=3, timeout=0)
+    code, result = live.run("verify", release="r2", verify_workers=False, workers={"queue:work": 3}, timeout=0)
     assert (code, "still on another release: octane:start (pid" in result["msg"]) == (1, True), result
     assert "queue:work" not in result["msg"]
 
 
 def test_verify_waits_until_the_deadline(live, worker):
-    assert "r2 is not well after 1 s: " in live.run("verify", release="r2", workers=1, timeout=1)[1]["msg"]
+    assert (
+        "r2 is not well after 1 s: " in live.run("verify", release="r2", workers={"queue:work": 1}, timeout=1)[1]["msg"]
+    )
     threading.Timer(0.5, worker("r1").kill).start()
     assert live.run("verify", release="r2", timeout=20)[0] == 0
 
@@ -900,15 +956,18 @@ def test_pages_that_are_not_well_are_not_shown_for_as_long_as_a_job_may_take(liv
     assert live.run("verify", health_url=url, **args)[0] == 0
 
 
-def test_worker_that_ends_as_soon_as_it_has_started_is_not_well(live, worker, monkeypatch):
+def test_worker_that_ends_as_soon_as_it_has_started_is_not_well(live, worker, monkeypatch, at_age):
     monkeypatch.setattr(_phases, "_SETTLED", 1.0)
+    at_age(0.0)
     running = worker("r2")
     threading.Timer(0.2, running.kill).start()
-    code, result = live.run("verify", release="r2", workers=1)
+    code, result = live.run("verify", release="r2", workers={"queue:work": 1})
     assert (code, f"queue:work (pid {running.pid}) ended as soon as it had started" in result["msg"]) == (1, True)
 
 
-def test_worker_that_ends_once_it_was_counted_is_not_well(live, worker, monkeypatch):
+def test_worker_that_ends_once_it_was_counted_is_not_well(live, worker, monkeypatch, at_age):
+    monkeypatch.setattr(_phases, "_SETTLED", 1.0)
+    at_age(0.9)
     running = worker("r2")
 
     def burst(_self):
@@ -917,32 +976,152 @@ def test_worker_that_ends_once_it_was_counted_is_not_well(live, worker, monkeypa
         return 0, None
 
     monkeypatch.setattr(_phases.Phases, "_burst", burst)
-    code, result = live.run("verify", release="r2", workers=1)
+    code, result = live.run("verify", release="r2", workers={"queue:work": 1})
     assert (code, f"queue:work (pid {running.pid}) ended as soon as it had started" in result["msg"]) == (1, True)
 
 
-def test_worker_that_lasts_is_waited_for_no_longer_than_that(live, worker, monkeypatch):
+def test_worker_that_lasts_is_waited_for_no_longer_than_that(live, worker, monkeypatch, at_age):
     worker("r2")
     slept = []
     monkeypatch.setattr(_phases.time, "sleep", slept.append)
     monkeypatch.setattr(_phases, "_SETTLED", 1.0)
-    monkeypatch.setattr(_phases._processes, "age", lambda pid: 0.25)
-    assert live.run("verify", release="r2", workers=1)[0] == 0
+    at_age(0.25)
+    assert live.run("verify", release="r2", workers={"queue:work": 1})[0] == 0
     assert slept == [0.75]
-    monkeypatch.setattr(_phases._processes, "age", lambda pid: 5.0)
-    assert live.run("verify", release="r2", workers=1)[0] == 0
-    assert slept == [0.75, 0.0]
+    at_age(5.0)
+    assert live.run("verify", release="r2", workers={"queue:work": 1})[0] == 0
+    assert slept == [0.75]
 
 
-def test_worker_need_not_last_in_maintenance(live, worker, monkeypatch):
+@pytest.mark.parametrize("age", [2.0, 3600.0])
+def test_worker_that_has_lasted_may_end_by_design(live, worker, monkeypatch, age, at_age):
+    """After so many jobs, or so long."""
+    at_age(age)
+    running = worker("r2")
+    monkeypatch.setattr(_phases, "_SETTLED", 1.0)
+    monkeypatch.setattr(_phases.Phases, "_burst", lambda _self: (running.kill(), (0, None))[1])
+    assert live.run("verify", release="r2", workers={"queue:work": 1})[0] == 0
+
+
+@pytest.mark.parametrize("followed", [True, False])
+def test_worker_that_ends_after_each_job_has_a_successor(live, worker, monkeypatch, followed, at_age):
+    running = worker("r2", "queue:work", "--once")
+    monkeypatch.setattr(_phases, "_SETTLED", 1.0)
+    at_age(0.9)
+
+    def burst(_self):
+        running.kill()
+        running.wait()
+        if followed:
+            worker("r2", "queue:work", "--once")
+        return 0, None
+
+    monkeypatch.setattr(_phases.Phases, "_burst", burst)
+    assert live.run("verify", release="r2", workers={"queue:work": 1})[0] == int(not followed)
+
+
+def test_what_a_worker_started_comes_and_goes(live, monkeypatch):
+    child = "import time; print(flush=True); time.sleep(1)"
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-ISc', {child!r}, 'artisan', 'horizon:work'])"
+    argv = [sys.executable, "-ISc", f"{code}; import time; time.sleep(60)", "artisan", "horizon"]
+    monkeypatch.setattr(_phases, "_SETTLED", 2.0)
+    with subprocess.Popen(argv, cwd=live.path("r2"), stdout=subprocess.PIPE) as parent:
+        parent.stdout.readline()
+        assert live.run("verify", release="r2", workers={"horizon": 1})[0] == 0
+        parent.kill()
+
+
+def test_worker_need_not_last_in_maintenance(live, worker, monkeypatch, at_age):
     worker("r2")
     slept = []
     monkeypatch.setattr(_phases.time, "sleep", slept.append)
-    monkeypatch.setattr(_phases._processes, "age", lambda pid: 0.25)
+    monkeypatch.setattr(_phases, "_SETTLED", 1.0)
+    at_age(0.25)
     marker = live.root / ".slipway/maintenance.json"
     marker.write_text('{"run": "run-1", "since": "2026-11-21T12:00:00Z", "secret": ""}')
-    assert live.run("verify", release="r2", workers=1)[0] == 0
+    assert live.run("verify", release="r2", workers={"queue:work": 1})[0] == 0
     assert slept == []
+
+
+# A job that takes longer than is waited for
+
+
+@pytest.fixture
+def busy(site):
+    """Start workers that end on SIGTERM only after a minute: busy(release, *words)."""
+    started = []
+    code = "import signal, time; signal.signal(15, lambda *_: time.sleep(60)); print(flush=True); time.sleep(60)"
+
+    def start(release, *words):
+        argv = [sys.executable, "-ISc", code, "artisan", *(words or ("queue:work",))]
+        started.append(subprocess.Popen(argv, cwd=site.path(release), stdout=subprocess.PIPE))
+        started[-1].stdout.readline()
+        return started[-1]
+
+    yield start
+    for child in started:
+        child.kill()
+        child.communicate()
+
+
+def test_job_that_takes_longer_is_no_reason_to_go_back(live, busy, worker):
+    old, _new = busy("r1"), worker("r2")
+    once = worker("r1", "queue:work", "--once")
+    args = {"release": "r2", "workers": {"queue:work": 2}, "timeout": 2}
+    started = time.monotonic()
+    code, result = live.run("restart", "verify", **args)
+    assert (code, time.monotonic() - started > 2) == (0, True), result.get("msg")
+    found = {(each["pid"], each["command"], each["release"]) for each in evidence(result)["finishing"]}
+    assert found == {(old.pid, "queue:work", "r1"), (once.pid, "queue:work", "r1")}
+    warnings = json.dumps(result.get("warnings")) + " ".join(live.stderr().split())
+    assert f"job in hand of queue:work (pid {old.pid}) of r1" in warnings
+    # Its release stays as long as that.
+    live.go_live("r3")
+    live.run("finish", release="r3", keep=1)
+    assert (live.path("r1").exists(), old.poll()) == (True, None)
+
+
+def test_verify_in_another_run_of_the_module_knows_who_was_asked(live, busy):
+    old = busy("r1")
+    assert live.run("restart", release="r2")[0] == 0
+    assert [each["pid"] for each in evidence(live.run("verify", release="r2")[1])["finishing"]] == [old.pid]
+
+
+def test_way_back_does_not_wait_for_a_job_either(live, busy):
+    live.go_live("r3")
+    failed = busy("r3")
+    code, result = live.run("revert", previous="r2", timeout=0)
+    assert (code, evidence(result)["reverted"], failed.poll()) == (0, True, None)
+
+
+@pytest.mark.parametrize(
+    "workers, running, text",
+    [
+        # As many are missing as have a job in hand, and one more.
+        ({"queue:work": 2}, ["queue:work"], "1 of 2 queue:work run r2"),
+        ({"horizon": 1}, ["queue:work"], "0 of 1 horizon run r2"),
+        # Nobody waits for the job of a server.
+        ({}, ["reverb:start"], "still on another release: reverb:start (pid "),
+        ({}, ["queue:work", "octane:start"], "still on another release: octane:start (pid "),
+    ],
+)
+def test_what_else_is_wrong_is_a_reason(live, busy, workers, running, text):
+    for command in running:
+        busy("r1", command)
+    code, result = live.run("restart", "verify", release="r2", workers=workers)
+    assert (code, text in result["msg"]) == (1, True), result["msg"]
+
+
+def test_worker_that_was_started_in_the_old_release_since_then_is_a_reason(live, busy):
+    live.run("restart", release="r2")
+    old = busy("r1")
+    assert f"still on another release: queue:work (pid {old.pid})" in live.run("verify", release="r2")[1]["msg"]
+
+
+def test_pages_that_are_not_well_are_a_reason(live, busy, http_server):
+    busy("r1")
+    code, result = live.run("restart", "verify", release="r2", health_url=http_server(500))
+    assert (code, " answered 500" in result["msg"], "another release" in result["msg"]) == (1, True, False)
 
 
 def test_verify_of_a_release_that_is_not_live(live):

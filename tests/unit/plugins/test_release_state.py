@@ -171,9 +171,9 @@ def test_caches_older_than_env_are_made_again_in_place(live, fpm):
     fpm.by_script["opcache.php"] = b"\r\n\r\nfalse"
     code, result = live.run("stage", fpm_socket=fpm.address, **artifact)
     assert (code, result["changed"], (live.path("r3") / "mark").exists()) == (0, True, True)
-    # PHP-FPM never looks at a file twice.
+    # PHP-FPM never looks at a file twice. Before it is probed it is asked for what it has preloaded.
     asked = [request["QUERY_STRING"] for request in fpm.requests if "opcache.php" in request["SCRIPT_FILENAME"]]
-    assert asked == [f"forget={live.path('r3')}"]
+    assert asked == [f"forget={live.path('r3')}", ""]
     script = (live.root / ".slipway/opcache.php").read_text()
     assert "opcache_invalidate" in script
 
@@ -256,16 +256,39 @@ def test_lock_tells_the_phase_and_the_release(live):
 # What PHP-FPM may hold
 
 
-@pytest.mark.parametrize("release, reason", [("r1", "it has preloaded code of another release"), ("r2", "")])
-def test_fpm_that_preloaded_another_release_is_reloaded(live, fpm, release, reason):
+def preloaded(site, release):
     status = {
         "memory_usage": {"used_memory": 10, "free_memory": 90, "wasted_memory": 0},
         "opcache_statistics": {"num_cached_keys": 1, "max_cached_keys": 100},
-        "preload_statistics": {"scripts": ["/usr/share/php/x.php", f"{live.path(release)}/preload.php"]},
+        "preload_statistics": {"scripts": ["/usr/share/php/x.php", f"{site.path(release)}/preload.php"]},
     }
-    fpm.by_script["opcache.php"] = b"\r\n\r\n" + json.dumps(status).encode()
-    args = {"fpm_socket": fpm.address, "fpm_reload_command": ["sudo", "-n", "true"]}
+    return b"\r\n\r\n" + json.dumps(status).encode()
+
+
+@pytest.mark.parametrize("in_batch", [False, True])
+@pytest.mark.parametrize("release, reason", [("r1", "it has preloaded code of another release"), ("r2", "")])
+def test_fpm_that_preloaded_another_release_is_reloaded(live, fpm, release, reason, in_batch):
+    fpm.by_script["opcache.php"] = preloaded(live, release)
+    args = {"fpm_socket": fpm.address, "fpm_reload_command": ["sudo", "-n", "true"], "verify_workers": not in_batch}
     assert evidence(live.run("restart", release="r2", **args)[1])["fpm_reloaded"] == reason
+
+
+def test_fpm_is_reloaded_in_the_batch_and_not_once_more(live, fpm):
+    args = {"fpm_socket": fpm.address, "fpm_reload": "always", "fpm_reload_command": ["sudo", "-n", "true"]}
+    found = [
+        evidence(live.run("restart", release=release, verify_workers=workers, **args)[1])["fpm_reloaded"]
+        for release, workers in (("r2", False), ("r2", True), ("r1", True))
+    ]
+    assert found == ["always", "", "always"]
+
+
+def test_release_is_not_probed_with_the_classes_of_another_one(live, fpm):
+    live.run("stage", fpm_socket=fpm.address, **live.artifact())
+    fpm.by_script = {"opcache.php": preloaded(live, "r2"), "index.php": b"Status: 500\r\n\r\nWhoops"}
+    probe = evidence(live.run("probe", fpm_socket=fpm.address)[1])["probe"]
+    assert probe.startswith("the application answered /up with 200, asked on the command line since PHP-FPM has ")
+    fpm.by_script["opcache.php"] = preloaded(live, "r3")
+    assert live.run("probe", fpm_socket=fpm.address)[0] == 1
 
 
 def test_each_of_many_answers_has_to_be_of_the_release(live, fpm, http_server, monkeypatch):
@@ -293,14 +316,14 @@ def test_what_one_worker_started_does_not_stand_for_another(live):
     argv = [sys.executable, "-ISc", code, "artisan", "horizon"]
     with subprocess.Popen(argv, cwd=live.path("r2"), stdout=subprocess.PIPE, start_new_session=True) as child:
         child.stdout.readline()
-        one = live.run("verify", release="r2", workers=1)
-        two = live.run("verify", release="r2", workers=2)
+        one = live.run("verify", release="r2", workers={"horizon": 1})
+        two = live.run("verify", release="r2", workers={"horizon": 2})
         stopped = evidence(live.run("restart", release="r2")[1])["stopped"]
         live.run("switch", release="r1")
         asked = evidence(live.run("restart", release="r1")[1])["stopped"]
         os.killpg(child.pid, 9)
     assert (one[0], len(evidence(one[1])["workers"]), two[0]) == (0, 2, 1)
-    assert "1 of 2 workers run r2" in two[1]["msg"]
+    assert "1 of 2 horizon run r2" in two[1]["msg"]
     assert (stopped, asked) == ([], [child.pid]), "it ends what it has started by itself"
 
 
@@ -388,24 +411,24 @@ def test_node_processes_are_proven_and_not_signalled(site):
         deadline = time.monotonic() + 5
         while not os.readlink(f"/proc/{child.pid}/exe").endswith("/node") and time.monotonic() < deadline:
             time.sleep(0.01)
-        code, result = site.run("verify", release="r1", workers=1, **NODE)
+        code, result = site.run("verify", release="r1", workers={"node": 1}, **NODE)
         assert (code, evidence(result)["workers"][0]["pid"]) == (0, child.pid)
         site.run("switch", release="r2", **NODE)
         assert evidence(site.run("restart", release="r2", **NODE)[1])["stopped"] == []
-        code, result = site.run("verify", release="r2", workers=1, **NODE)
+        code, result = site.run("verify", release="r2", workers={"node": 1}, **NODE)
         assert f"still on another release: node (pid {child.pid}); 0 of 1 servers that this user" in result["msg"]
         child.kill()
 
 
-def test_node_server_that_took_long_to_load_has_to_last_as_well(site, monkeypatch):
+def test_node_server_that_took_long_to_load_has_to_last_as_well(site, monkeypatch, at_age):
     monkeypatch.setattr(_phases, "_SETTLED", 1.0)
-    monkeypatch.setattr(_phases._processes, "age", lambda pid: 5.0)
+    at_age(5.0)
     site.path("r1").mkdir()
     site.lock()
     site.run("switch", release="r1", **NODE)
     node = shutil.copy(shutil.which("sleep"), site.home / "bin/node")
     with subprocess.Popen([node, "0.5"], cwd=site.path("r1")):
-        code, result = site.run("verify", release="r1", workers=1, **NODE)
+        code, result = site.run("verify", release="r1", workers={"node": 1}, **NODE)
     assert code == 1
     assert "ended as soon as it had started" in result["msg"]
 
@@ -416,7 +439,7 @@ def test_one_of_two_node_servers_that_is_missing_is_named(site):
     site.run("switch", release="r1", **NODE)
     node = shutil.copy(shutil.which("sleep"), site.home / "bin/node")
     with subprocess.Popen([node, "60"], cwd=site.path("r1")) as child:
-        code, result = site.run("verify", release="r1", workers=2, timeout=1, **NODE)
+        code, result = site.run("verify", release="r1", workers={"node": 2}, timeout=1, **NODE)
         child.kill()
     assert code == 1
     assert "1 of 2 servers that this user may see run r1" in result["msg"]
@@ -428,7 +451,7 @@ def test_node_servers_restart_with_their_batch_and_not_once_more(site):
     site.lock()
     node = shutil.copy(shutil.which("sleep"), site.home / "bin/node")
     start = ["sh", "-c", f"cd {site.root}/current && {{ {node} 60 & echo $! > {site.home}/pid; }} >/dev/null 2>&1"]
-    args = {"workers": 1, "restart_commands": [start], **NODE}
+    args = {"workers": {"node": 1}, "restart_commands": [start], **NODE}
     pids = []
     try:
         # In its batch, once more with those of all hosts, and when a restored database asks for it.
@@ -437,11 +460,26 @@ def test_node_servers_restart_with_their_batch_and_not_once_more(site):
             pids.append(int((site.home / "pid").read_text()))
             assert result["phases"][1]["changed"] == (more != {}), result
         assert pids[0] == pids[1] != pids[2]
-        code, result = site.run("verify", release="r1", verify_workers=False, timeout=0, **{**args, "workers": 3})
+        code, result = site.run(
+            "verify", release="r1", verify_workers=False, timeout=0, **{**args, "workers": {"node": 3}}
+        )
         assert (code, "2 of 3 servers that this user may see run r1" in result["msg"]) == (1, True)
     finally:
         for pid in set(pids):
             os.kill(pid, 9)
+
+
+def test_node_servers_of_another_user_restart_with_their_batch_and_not_once_more(site):
+    """None of them is to be seen, so that none is counted."""
+    site.go_live("r1", "r2")
+    restart = ["sh", "-c", f"echo restarted >> {site.home}/restarts"]
+    args = {**NODE, "release": "r2", "restart_commands": [restart]}
+    # Its batch, and the end of the release on all hosts; then the way back, as one of the others was not well.
+    for more in ({"verify_workers": False}, {}):
+        assert site.run("restart", **more, **args)[0] == 0
+    assert (site.home / "restarts").read_text() == "restarted\n"
+    assert site.run("revert", previous="r1", **args)[0] == 0
+    assert (site.home / "restarts").read_text() == "restarted\n" * 2
 
 
 # Another tool's server

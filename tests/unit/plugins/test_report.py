@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import pytest
 from ansible_collections.slipway.laravel.plugins.plugin_utils.chain import FIRST, make_entry, read
-from ansible_collections.slipway.laravel.plugins.plugin_utils.report import markdown, report
+from ansible_collections.slipway.laravel.plugins.plugin_utils.report import markdown, report, summary_of
 from ansible_collections.slipway.laravel.plugins.plugin_utils.report_html import (
     brief,
     index,
@@ -172,7 +172,20 @@ def chained(events):
 ODD = [None, [], {}, "text", -1, 1e300, True, [None], {"a": None}, [[]], {"stages": 1}, {"stages": {"during": [3]}}]
 KEYS = {
     "run": ["hosts", "version", "user", "later"],
-    "phase": ["phase", "host", "seconds", "error", "migrations", "sql", "commits", "steps", "workers", "size", "id"],
+    "phase": [
+        "phase",
+        "host",
+        "seconds",
+        "error",
+        "migrations",
+        "sql",
+        "commits",
+        "steps",
+        "workers",
+        "finishing",
+        "size",
+        "id",
+    ],
     "checklist": ["content", "checklist", "deployed_by"],
     "signoff": ["item", "text", "section", "status", "until", "at", "evidence", "required", "stage", "key"],
     "failure": ["host", "message"],
@@ -234,6 +247,12 @@ def test_form_has_who_deployed_and_who_verified(directory):
     told.sign("verified-by", "bob", after=60)
     form = Page(page(told.file.entries, AFTER, "r1.jsonl")).texts["dd"]
     assert re.sub(r"\s+", " ", form).endswith("ann2026-11-2113:30:04 UTC bob2026-11-2113:31:04 UTC ")
+
+
+def test_worker_that_still_had_a_job_of_another_release_is_told():
+    workers = [{"command": "queue:work", "pid": pid, "release": f"r{pid}"} for pid in (1, 2)]
+    told = summary_of({"phase": "verify", "workers": workers, "finishing": workers[:1]})
+    assert told == "queue:work 1 (with a job of r1), queue:work 2"
 
 
 def test_300_hosts(directory):
