@@ -171,7 +171,7 @@ class Phases(DatabasePhases, MaintenancePhases):
             held = f"{self.layout.lock_path} is held by {holder.get('owner')} since {holder.get('since')}"
             problems.append(f"{held}; wait for that run, or see whether it is dead")
         unfinished, unproven = self._unfinished(), self._unproven()
-        problems += self._resume_problems(unfinished)
+        problems += self._resume_problems(unfinished) + self._held_problems()
         self._stop_at("for a release", problems)
         params, layout = self.params, self.layout
         taken_from, removed, maintenance = None, [], None
@@ -743,7 +743,11 @@ class Phases(DatabasePhases, MaintenancePhases):
             # Stopped before the lock was ours: nothing was changed, and what is there belongs to another run.
             return {"changed": False, "reverted": False, "current": self.layout.current()}
         if self.params["stay_shut"]:
-            # What was put up stays for the next run, which makes it its own; the lock is given back for that run.
+            # What was put up stays, whatever is run next, until the database is seen to.
+            marker = self._marker()
+            if marker:
+                held = self.params["maintenance_held"] or "its database may not fit what is live"
+                self._write_marker({**marker, "held": held, "held_by": run})
             self.layout.forget_run()
             self.layout.unlock(run)
             return {"changed": False, "reverted": False, "current": self.layout.current(), "shut": True}
@@ -761,7 +765,7 @@ class Phases(DatabasePhases, MaintenancePhases):
                 raise
             finally:
                 # Nothing new is live: what an operator had shut before this run stays shut.
-                maintenance = self._leave_maintenance(with_kept=False)
+                maintenance = self._leave_maintenance(False, self._marker().get("held_by") == run)
         finally:
             # Whatever came of it, this run is over: the next one must not find its lock, nor anything to continue but
             # a release that an earlier run left live and unproven.
@@ -772,6 +776,7 @@ class Phases(DatabasePhases, MaintenancePhases):
             "reverted": switched,
             "current": self.layout.current(),
             "maintenance": maintenance,
+            "shut": "held" in maintenance,
         }
 
     def _go_back(self, previous: str, switched: bool) -> None:
@@ -820,7 +825,8 @@ class Phases(DatabasePhases, MaintenancePhases):
         self.layout.sweep_artifacts()
         try:
             # A run that found its version live already has not made anything live.
-            maintenance = self._leave_maintenance(with_kept=bool(self.layout.run_state().get("release")))
+            live = bool(self.layout.run_state().get("release"))
+            maintenance = self._leave_maintenance(live, bool(self.params["maintenance_held"]))
         finally:
             self.layout.forget_run()
             self.layout.unlock(self.params["run"])

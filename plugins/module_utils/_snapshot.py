@@ -29,7 +29,11 @@ import zlib
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 from ansible_collections.slipway.laravel.plugins.module_utils import _probe
-from ansible_collections.slipway.laravel.plugins.module_utils._errors import NoDumperError, SnapshotError
+from ansible_collections.slipway.laravel.plugins.module_utils._errors import (
+    BrokenDatabaseError,
+    NoDumperError,
+    SnapshotError,
+)
 from ansible_collections.slipway.laravel.plugins.module_utils._layout import read_json, write_atomic
 
 if TYPE_CHECKING:
@@ -235,7 +239,7 @@ class Server:
             os.close(descriptor)
 
     def _version(self, program: str) -> str:
-        result = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+        result = subprocess.run([program, "--version"], capture_output=True, text=True, errors="replace", check=False)
         return result.stdout
 
     @contextlib.contextmanager
@@ -620,6 +624,7 @@ class Snapshots:
                 argv,
                 capture_output=True,
                 text=True,
+                errors="replace",
                 check=False,
                 cwd="/",
                 stdin=subprocess.DEVNULL,
@@ -680,10 +685,11 @@ class Snapshots:
             try:
                 load(safety["id"])
             except SnapshotError as again:
-                raise SnapshotError(
+                raise BrokenDatabaseError(
                     f"{snapshot} was not restored: {exc}. The state before was not restored again either: {again}. "
                     f"NOBODY KNOWS WHAT THE DATABASE IS LIKE, take it that it IS NOT WHOLE; the state before is in "
-                    f"snapshot {safety['id']}"
+                    f"snapshot {safety['id']}",
+                    safety["id"],
                 ) from exc
             raise SnapshotError(
                 f"{snapshot} was not restored: {exc}. The database is what it was before, from {safety['id']}"
@@ -734,9 +740,10 @@ class Snapshots:
             try:
                 self._load(safety, database)
             except SnapshotError as again:
-                raise SnapshotError(
+                raise BrokenDatabaseError(
                     f"{snapshot} was not loaded: {exc}. The state before was not loaded again either: {again}. THE "
-                    f"DATABASE {database.name} IS NOT WHOLE; the state before is in {safety['path']}"
+                    f"DATABASE {database.name} IS NOT WHOLE; the state before is in {safety['path']}",
+                    safety["id"],
                 ) from exc
             raise SnapshotError(
                 f"{snapshot} was not loaded: {exc}. The database is what it was before, from {safety['id']}"
