@@ -750,7 +750,9 @@ class Phases(DatabasePhases, MaintenancePhases):
                 self._write_marker({**marker, "held": held, "held_by": run})
             self.layout.forget_run()
             self.layout.unlock(run)
-            return {"changed": False, "reverted": False, "current": self.layout.current(), "shut": True}
+            # Where the answer of this host was lost, it may have opened already.
+            shut = {"shut": bool(marker), "open": not marker}
+            return {"changed": False, "reverted": False, "current": self.layout.current(), **shut}
         switched = bool(self.release) and self.layout.current() == self.release and previous != self.release
         if self.module.check_mode:
             return {"changed": switched, "reverted": switched, "current": self.layout.current()}

@@ -215,6 +215,47 @@ def test_only_a_rollback_that_restores_may_open_what_is_held(release):
     assert loaded.value("__release_arguments")["maintenance_held"] == ""
 
 
+UP = {"__release_phase": {"phases": [{"phase": "up"}]}}
+UP_FAILED = {"__release_phase": {"phases": [{"phase": "up", "error": "still 503"}]}}
+REVERTED = {"__release_revert": {"current": "A", "phases": [{"phase": "revert"}]}}
+OPEN = {"__release_give_back": {"phases": [{"phase": "restore", "error": "it is open", "open": True}]}}
+FOUND_OPEN = {"__release_revert": {"current": "A", "phases": [{"phase": "revert", "shut": False, "open": True}]}}
+
+
+@pytest.mark.parametrize(
+    ("app1", "app2", "stays"),
+    [
+        (UP_FAILED, UP, True),
+        (UP, UP_FAILED, True),
+        (UP_FAILED, UP_FAILED, False),
+        # The answer of the host that migrates was lost.
+        (OPEN, {}, True),
+        (FOUND_OPEN, {}, True),
+    ],
+)
+def test_database_is_not_replaced_under_users_who_were_let_in(release, app1, app2, stays):
+    done = {"app1": LIVE_X["app1"] | restored() | REVERTED | app1, "app2": LIVE_X["app2"] | REVERTED | app2}
+    loaded = release(registered=done, release_rollback_to="A", release_restore_confirm="s15")
+    loaded.variables |= {"__release_id": "A", "__release_kind_of_run": "rollback", "__release_what": "The rollback"}
+    told = " ".join(filter(None, loaded.value("__release_story")))
+    assert loaded.value("__release_to_give_back") is not stays
+    assert loaded.value("__release_stays_shut") is not stays
+    assert loaded.value("__release_before") == ("A" if stays else "X")
+    assert ("is live, but not well everywhere:" in told) is stays
+    assert ("so that nothing was taken back; live is A." in told) is stays
+
+
+@pytest.mark.parametrize(("given", "number"), [({"release_maintenance": "always"}, 1), ({}, 0)])
+def test_what_follows_the_opening_takes_nothing_back(release, given, number):
+    hooks = {"after_up": [{"command": ["a"]}]}
+    registered = {host: found | {"__release_phase": {}} for host, found in LIVE_X.items()}
+    loaded = release(registered=registered, release_hooks=hooks, **given)
+    loaded.variables["__release_signed"] = {}
+    steps = [step.get("hook", step["file"]) for step in loaded.value("__release_steps_finish")]
+    assert steps == ["after_up"] * number + ["finish"]
+    assert "after_up" not in [step.get("hook") for step in loaded.value("__release_steps_live")]
+
+
 def test_way_back_is_named_after_a_restored_rollback(release):
     loaded = release(registered=LIVE_X | {"app1": LIVE_X["app1"] | restored()}, release_restore_confirm="s15")
     loaded.variables |= {"__release_idle": False, "__release_untidy": []}

@@ -168,6 +168,13 @@ def test_revert_leaves_the_site_shut_where_its_database_may_not_fit(live, web):
     )
 
 
+def test_revert_says_that_the_site_was_open_already(live, web):
+    down(live, health_url=web)
+    live.run("up", release="r2", health_url=web)
+    found = evidence(live.run("revert", release="r1", previous="r2", stay_shut=True)[1])
+    assert (found["shut"], found["open"], marker(live)) == (False, True, None)
+
+
 # Around a restore
 
 HELD = "a rollback by ann began to restore snapshot s1"
