@@ -414,12 +414,17 @@ def _for_mysql(lines: Iterable[bytes], user: str) -> Iterator[bytes]:
 def _for_pgsql(lines: Iterable[bytes]) -> Iterator[bytes]:
     """Leave out what only the owner of an extension may say, and try what others were granted without insisting."""
     in_data = in_grants = False
+    in_head = True
     for line in lines:
         if in_data:
             in_data = line != b"\\.\n"
         elif line.startswith(b"COPY ") and line.endswith(b" FROM stdin;\n"):
             in_data = True
+        elif in_head and line == b"SET transaction_timeout = 0;\n":
+            # Of pg_dump since 17, unknown to older servers, and the default.
+            continue
         elif line.startswith(b"-- Name: "):
+            in_head = False
             in_grants = b"; Type: ACL;" in line or b"; Type: DEFAULT ACL;" in line
         elif line.startswith(b"COMMENT ON EXTENSION "):
             continue

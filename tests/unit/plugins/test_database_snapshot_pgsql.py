@@ -32,6 +32,13 @@ def test_comments_on_extensions_are_left_out_but_not_data():
     ]
 
 
+def test_setting_that_older_servers_do_not_know_is_left_out_but_not_of_what_the_application_has():
+    setting, name = "SET transaction_timeout = 0;", "-- Name: f(); Type: FUNCTION; Schema: public; Owner: -"
+    data = ["COPY public.a (b) FROM stdin;", setting, "\\."]
+    told = loaded("SET lock_timeout = 0;", setting, "SET row_security = off;", name, setting, *data)
+    assert told == [f"{line}\n" for line in ("SET lock_timeout = 0;", "SET row_security = off;", name, setting, *data)]
+
+
 def test_grants_are_tried_but_only_where_a_dump_has_them():
     grant = "GRANT SELECT ON TABLE public.a TO report;"
     body = ["-- Name: grants(); Type: FUNCTION; Schema: public; Owner: -", grant]
