@@ -69,7 +69,7 @@ echo json_encode(function_exists('opcache_get_status') ? opcache_get_status(fals
 # much to do.
 _SETTLED = 2.0
 
-# Seconds for which what a dead run has begun on this host, a migration say, is waited for.
+# Seconds for which what a run that is dead or over has begun on this host, a migration say, is waited for.
 _WORK_ENDS = 60
 
 # Under a fifth of memory or keys left, the releases to come would not fit.
@@ -177,7 +177,9 @@ class Phases(DatabasePhases, MaintenancePhases):
         taken_from, removed, maintenance = None, [], None
         if not self.module.check_mode:
             deadline = time.monotonic() + _WORK_ENDS
-            while params["dead_run"] and layout.is_at_work() and time.monotonic() < deadline:
+            while (params["dead_run"] or not layout.lock_holder()) and layout.is_at_work():
+                if time.monotonic() > deadline:
+                    break
                 time.sleep(0.2)
             taken_from = layout.lock(
                 *(params[name] for name in ("run", "owner", "lock_ttl", "takeover", "dead_run")),
