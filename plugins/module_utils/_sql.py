@@ -300,6 +300,33 @@ def definition(tokens: list[Token]) -> Definition:
     return Definition(column_type, not_null, fills_itself)
 
 
+# Worked out once when a column is added, and then the same for all rows.
+_ONCE = frozenset(
+    (
+        *("current_date", "current_time", "current_timestamp", "localtime", "localtimestamp", "now"),
+        *("statement_timestamp", "timezone", "transaction_timestamp"),
+    )
+)
+
+
+def _varies(tokens: list[Token], dialect: str) -> bool:
+    """Say whether the default of a new column may differ from row to row, so that every row is written."""
+    words = [token.text if token.kind == "word" else "" for token in tokens]
+    rest = tokens[words.index("default") + 1 :] if "default" in words else []
+    if dialect == "mysql" and rest and rest[0].text == "(":
+        return True
+    depth, in_type = 0, False
+    for token, following in zip(rest, [*rest[1:], None]):
+        if token.kind == "sign":
+            depth += {"(": 1, ")": -1}.get(token.text, 0)
+            in_type = token.text == ":"
+        elif token.kind == "word" and token.text in _ATTRIBUTES and depth == 0:
+            break
+        elif following and following.text == "(" and not in_type and token.text not in _ONCE:
+            return True
+    return False
+
+
 _ALIASES = {
     "bigserial": "bigint",
     "bool": "boolean",
@@ -750,7 +777,8 @@ class Classifier:
             reason = f"{column} must be given, which the running release does not do"
             self._risk("not_null_without_default", table, reason)
         # Since MySQL 8.0.12, MariaDB 10.3 and PostgreSQL 11 no row is touched for a column with a constant, or nothing.
-        return any(token.text in _COMPUTED for token in cursor.rest() if token.kind == "word")
+        computed = any(token.text in _COMPUTED for token in cursor.rest() if token.kind == "word")
+        return computed or _varies(cursor.rest(), self.dialect)
 
     def _action_drop(self, table: str, cursor: _Cursor) -> bool:
         if cursor.word() == "partition":

@@ -41,6 +41,39 @@ def kinds(dialect, *queries):
     return [(risk["kind"], risk["table"]) for query in queries for risk in known.classify(query)]
 
 
+@pytest.mark.parametrize(
+    ("dialect", "default", "heavy"),
+    [
+        ("mysql", "default (uuid())", True),
+        ("mysql", "default (rand())", True),
+        ("mysql", "null default (json_array()) after `name`", True),
+        ("mysql", "default uuid()", True),
+        ("mysql", "not null default current_timestamp(3) on update current_timestamp(3)", False),
+        ("mysql", "not null default now()", False),
+        ("mysql", "not null default 'f()' comment 'default (uuid())'", False),
+        ("mysql", "default null check (length(`x`) > 0)", False),
+        ("pgsql", "default gen_random_uuid()", True),
+        ("pgsql", "not null default random()", True),
+        ("pgsql", "default (clock_timestamp() at time zone 'utc')", True),
+        ("pgsql", "default nextval('numbers'::regclass) not null", True),
+        ("pgsql", 'default public."uuid_generate_v4"()', True),
+        ("pgsql", "default 'x'::text || f('y')", True),
+        ("pgsql", "default CURRENT_TIMESTAMP(0) not null", False),
+        ("pgsql", "default (now() at time zone 'utc')", False),
+        ("pgsql", "default timezone('utc', now())", False),
+        ("pgsql", "default 'x'::character varying(9) check (length(x) > 0)", False),
+        ("pgsql", "default ('0'::numeric(8, 2))", False),
+        ("pgsql", "default (-1)", False),
+        ("pgsql", "default '{}'::jsonb", False),
+        ("pgsql", "default array[1]::int[]", False),
+    ],
+)
+def test_default_that_may_differ_from_row_to_row_writes_the_table_anew(dialect, default, heavy):
+    quote = "`" if dialect == "mysql" else '"'
+    query = f"alter table {quote}big{quote} add column {quote}x{quote} varchar(9) {default}"
+    assert kinds(dialect, query) == ([("long_lock", "big")] if heavy else [])
+
+
 # Statements as Laravel's grammars write them, and as people do by hand: those of MySQL
 
 
