@@ -614,8 +614,20 @@ class Snapshots:
         lines = [line.strip() for line in told.splitlines() if line.strip()]
         if not lines:
             raise SnapshotError(f"snapshot_command {argv[0]} exited 0, but its output names no id")
+        self._check_id(lines[-1], argv[0])
         facts = {"driver": "command", "database": "", "release": release}
         return self._record(name, started, id=lines[-1], file="", size=0, sha256="", **facts)
+
+    def _check_id(self, told: str, program: str) -> None:
+        taken = next((entry["created_at"] for entry in self.entries() if told in (entry["id"], entry["name"])), "")
+        fault = "it has white space in it" if re.search(r"\s", told) else ""
+        fault = fault or ("that stands for nothing" if told.lower() in ("none", "null") else "")
+        fault = fault or (f"the snapshot of {taken} has it, and may have been replaced" if taken else "")
+        if fault:
+            raise SnapshotError(
+                f"snapshot_command {program} exited 0, but its last line, {told[:100]!r}, is not the id of a new "
+                f"snapshot: {fault}; let that line be the id, and each snapshot have one of its own"
+            )
 
     def _have_run(self, option: str, argv: list[str], **words: str) -> str:
         """Run a command that an option gives, with words filled in, and return what it printed.
@@ -675,11 +687,6 @@ class Snapshots:
         started = time.monotonic()
         entry = self.check_managed(snapshot, taking, restoring)
         safety = self.by_command(taking, "before-restore")
-        if safety["id"] == entry["id"]:
-            raise SnapshotError(
-                f"snapshot_command gave the state before the id {entry['id']} as well, and may have replaced that "
-                f"snapshot; nothing was restored. Let each snapshot have an id of its own"
-            )
 
         def load(wanted: str) -> None:
             self._have_run("restore_command", restoring, snapshot=wanted, release=release)
