@@ -438,6 +438,36 @@ _HARMLESS = ("analyze", "begin", "commit", "explain", "release", "rollback", "sa
 _PRAGMAS = frozenset(("foreign_keys", "defer_foreign_keys", "legacy_alter_table", "table_info", "table_xinfo"))
 
 
+# Functions that a query without a table may call: they tell something, or touch a sequence, a lock or this connection.
+_TOLD = frozenset(
+    (
+        *("coalesce", "concat", "connection_id", "count", "currval", "current_database", "current_schema"),
+        *("current_schemas", "current_setting", "database", "found_rows", "gen_random_uuid", "get_lock", "greatest"),
+        *("last_insert_id", "lastval", "least", "lower", "max", "min", "nextval", "now", "nullif", "pg_advisory_lock"),
+        *("pg_advisory_unlock", "pg_advisory_xact_lock", "pg_get_serial_sequence", "pg_sleep", "release_lock"),
+        *("row_count", "schema", "set_config", "setval", "sleep", "sqlite_version", "to_regclass", "upper", "user"),
+        *("uuid", "version"),
+        # Not functions, and followed by a parenthesis.
+        *("all", "and", "any", "as", "by", "case", "cast", "else", "exists", "filter", "from", "having", "in", "not"),
+        *("on", "or", "over", "select", "then", "using", "values", "when", "where"),
+    )
+)
+
+
+def _calls(tokens: list[Token]) -> str:
+    """Return a function that a query calls for what it does, since it reads no table; '' when there is none."""
+    depth, called, in_type = 0, "", False
+    for token, following in zip(tokens, [*tokens[1:], None]):
+        if token.kind == "sign":
+            depth += {"(": 1, ")": -1}.get(token.text, 0)
+            in_type = token.text == ":"
+        elif depth == 0 and (token.kind, token.text) == ("word", "from"):
+            return ""
+        elif following and following.text == "(" and not in_type and token.text.lower() not in _TOLD:
+            called = called or token.text
+    return called
+
+
 class Classifier:
     """Classifies the statements of one connection, in the order in which they would run.
 
@@ -542,10 +572,13 @@ class Classifier:
         """A query may hold statements that write."""
         words = [token.text for token in tokens if token.kind == "word"]
         pairs = list(zip(words, words[1:]))
+        called = _calls(tokens) if words[:1] == ["select"] else ""
         if ("delete", "from") in pairs or ("then", "delete") in pairs:
             self._risk("delete_data", "", "deletes rows")
         elif any(verb in words for verb in ("update", "insert", "merge")) and ("for", "update") not in pairs:
             self._risk("update_data", "", "changes rows")
+        elif called:
+            self._risk("unknown", "", f"what {called}() does is not known")
 
     def _rebuild_all(self, cursor: _Cursor) -> None:
         cursor.take_any("table", "full", "index")
@@ -554,13 +587,15 @@ class Classifier:
             self._risk("long_lock", table, "rebuilds the table")
 
     def _create(self, cursor: _Cursor) -> None:
-        cursor.take("or", "replace")
-        while cursor.take_any("global", "local", "materialized", "temp", "temporary", "unlogged", "virtual"):
-            pass
+        replaces = cursor.take("or", "replace")
+        while made := cursor.take_any("global", "local", "materialized", "temp", "temporary", "unlogged", "virtual"):
+            replaces = replaces and made not in ("temp", "temporary")
         if cursor.take("table"):
             may_exist = cursor.take("if", "not", "exists")
             table = self._table(cursor)
             name = table.lower()
+            if replaces:
+                self._drop_table(table)
             there = self.existing is None or name in self.existing
             if name not in self._rebuilding and not (may_exist and there):
                 self._created.setdefault(name, self._columns_of(cursor.rest()))
