@@ -28,6 +28,7 @@ _VALUE = re.compile(
     r"(?P<entry>Duplicate entry |[Vv]alue: )'.*?'(?= for )"
     r"|(?P<key>Key \([^)]*\)=)\(.*?\)(?= )"
     r"|(?P<row>row contains )\(.*\)"
+    r"|(?P<input>invalid input (?:syntax for type|value for enum) [^:]+: )\".*\""
 )
 
 
@@ -42,7 +43,7 @@ def without_values(text: str) -> str:
         return f"(SQL: {head})"
 
     text = _IN_ERROR.sub(replace, text)
-    return _VALUE.sub(lambda found: (found["entry"] or found["key"] or found["row"]) + "***", text)
+    return _VALUE.sub(lambda found: next(filter(None, found.groups())) + "***", text)
 
 
 def dialect_of(driver: str) -> str:

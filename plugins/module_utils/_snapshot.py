@@ -343,17 +343,23 @@ class Server:
         """
         if self.database.driver == "pgsql":
             program = self.program("psql")
-            arguments = ["-X", "-q", "-v", "ON_ERROR_STOP=1", "--single-transaction"]
+            # What goes with an error may be rows.
+            arguments = ["-X", "-q", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=terse", "--single-transaction"]
             empty, lines = _EMPTY_PGSQL.encode(), _for_pgsql(lines)
         else:
             program, arguments = self.program("mariadb", "mysql"), [self.database.name]
             empty, lines = self._empty_mysql(), _for_mysql(lines, self.rows("select current_user()")[0][0])
-        with self._running(program, arguments, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
-            stdin = cast(IO[bytes], process.stdin)
-            # It ends at the first error; then its exit status tells.
-            with contextlib.suppress(BrokenPipeError):
-                stdin.write(empty)
-                stdin.writelines(lines)
+        try:
+            with self._running(program, arguments, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+                stdin = cast(IO[bytes], process.stdin)
+                # It ends at the first error; then its exit status tells.
+                with contextlib.suppress(BrokenPipeError):
+                    stdin.write(empty)
+                    stdin.writelines(lines)
+        except SnapshotError as exc:
+            from ansible_collections.slipway.laravel.plugins.module_utils._migrate import without_values  # noqa: PLC0415
+
+            raise SnapshotError(without_values(str(exc))) from exc
 
     def _objects(self) -> Iterator[tuple[str, str, str]]:
         """Yield kind, name and definer of all that a MySQL database holds; a table has no definer."""

@@ -235,6 +235,7 @@ def test_a_directory_without_an_application(run_module, tmp_path):
         ("Incorrect integer value: 'secret' for column a", "Incorrect integer value: *** for column a"),
         ("DETAIL: Key (email)=(secret) already exists.", "DETAIL: Key (email)=*** already exists."),
         ("DETAIL: Failing row contains (1, secret).", "DETAIL: Failing row contains ***."),
+        ('ERROR: invalid input syntax for type integer: "secret"', "ERROR: invalid input syntax for type integer: ***"),
         ("Table 'a' already exists", "Table 'a' already exists"),
     ],
 )
