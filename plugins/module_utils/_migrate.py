@@ -74,8 +74,9 @@ def _judged(
         for connection, query in entry["statements"]:
             # PHP may have ended before it said anything of the tables.
             classifier = classifiers.setdefault(connection, _sql.Classifier(dialect_of(answer["driver"]), {}))
+            elsewhere = answer["connections"].get(connection, {}).get("elsewhere", False)
             for risk in classifier.classify(query):
-                risk["migration"] = name
+                risk |= {"migration": name, "connection": connection, "elsewhere": elsewhere}
                 risks.append(risk)
             for statement in _sql.split(query, classifier.dialect):
                 _append(full[name], _sql.masked(statement))
@@ -233,7 +234,7 @@ def _append(statements: list[str], text: str) -> None:
 
 def _doubt(reason: str, kind: str = "unknown") -> dict[str, Any]:
     nothing = {"table": "", "statement": "", "rows": None, "bytes": None, "destructive": False}
-    return {"kind": kind, **nothing, "reason": reason}
+    return {"kind": kind, **nothing, "reason": reason, "connection": "", "elsewhere": False}
 
 
 def _doubts(entry: dict[str, Any], earlier: bool) -> list[dict[str, Any]]:

@@ -29,6 +29,12 @@ $files = $migrator->getMigrationFiles($paths);
 $ran = $migrator->repositoryExists() ? $migrator->getRepository()->getRan() : [];
 $pending = array_diff_key($files, array_flip($ran));
 $own = $migrator->resolveConnection($asked['database']);
+// A pool in front of a database has another port.
+$place = function ($connection) {
+    $driver = str_replace('mariadb', 'mysql', $connection->getDriverName());
+    return json_encode([$driver, $connection->getDatabaseName(), $connection->getConfig('host')]);
+};
+$usual = $place($app->make('db')->connection());
 
 // Whether --isolated works: this version has it, and the cache has locks that other processes see.
 $isolation = function () use ($app) {
@@ -144,7 +150,9 @@ $pretend = Closure::bind(function ($connection, $on) {
 $pretends = [];
 $current = null;
 // Also when a migration ends PHP, by exit() or by declaring a class twice.
-register_shutdown_function(function () use ($app, &$answer, &$current, &$pretends, $pretend, $facts) {
+register_shutdown_function(function () use (
+    $app, &$answer, &$current, &$pretends, $pretend, $facts, $place, $usual
+) {
     if ($current !== null) {
         $current['error'] = 'it ended PHP: ' . (error_get_last()['message'] ?? 'by exit()');
         $answer['migrations'][] = $current;
@@ -168,6 +176,7 @@ register_shutdown_function(function () use ($app, &$answer, &$current, &$pretend
             $connections[$name] = ['driver' => $connection->getDriverName(), 'existing' => null, 'schemas' => [],
                 'tables' => (object) []];
         }
+        $connections[$name]['elsewhere'] = $place($connection) !== $usual;
     }
     $answer['connections'] = (object) $connections;
     echo "\nslipway:" . json_encode($answer, JSON_INVALID_UTF8_SUBSTITUTE | JSON_UNESCAPED_SLASHES) . "\n";
