@@ -75,13 +75,14 @@ def is_release(task: Task) -> bool:
     return os.path.basename((task.get_path() or "").rpartition(":")[0]) != "layout.yml"
 
 
-def name_of(task: Task) -> str:
-    return str(task.get_name(include_role_fqcn=False)).rpartition(" : ")[2].strip()
-
-
 def masked(text: str) -> str:
     """Return a text without the secrets that the record knows of, or which look like some."""
     return str((record.current() or record.RecordFile).masker.text(text))
+
+
+def name_of(task: Task) -> str:
+    """Return the name of a task; that of a hook is its command, with what an operator may have put into it."""
+    return masked(str(task.get_name(include_role_fqcn=False))).rpartition(" : ")[2].strip()
 
 
 def shown(hosts: list[str]) -> str:
@@ -161,7 +162,7 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
         task = result.task
         label = "" if task.action in FAIL else f"{name_of(task)}: "
         if result.result.get("ansible_loop_var"):
-            label += f"({self._get_item_label(result.result)}) "
+            label += f"({masked(str(self._get_item_label(result.result)))}) "
         text = failure_text(result.result, masked)
         text = "\n    ".join(visible(text).split("\n"))
         self._display.display(

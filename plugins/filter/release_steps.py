@@ -14,7 +14,7 @@ description:
 options:
   _input:
     description: >-
-      The phases that are needed, in the order of a release, V(failed), V(succeeded), V(before_revert) or
+      The phases that are needed, in the order of a release, V(after_up), V(failed), V(succeeded), V(before_revert) or
       V(after_revert) for those hooks, and V(signoff <stage>) or V(checks <stage>) for the sign-offs of a stage of the
       checklist and what they need.
     type: list
@@ -80,18 +80,21 @@ OWN_FILE = ("preflight", "build", "stage", "snapshot", "migrate", "restore", "fi
 BEFORE = ["preflight", "build", "stage"]
 
 # Pairs that need not wait for other hosts. On a single host there is nobody to wait for.
-SHARED = {("snapshot", "migrate"), ("restart", "verify"), ("verify", "up")}
+SHARED = {("snapshot", "migrate"), ("restart", "verify")}
 ALONE = {
     ("preflight", "build"),
     ("build", "stage"),
     ("probe", "switch"),
     ("switch", "restart"),
     ("verify", "finish"),
+    # Users of a host that is open write what would be lost with the database that another one fails on.
+    ("verify", "up"),
     ("up", "finish"),
 }
 
-# Hooks that stand around no step. Going back is none, so that nothing about the steps can be in its way.
-HOOKS_ALONE = ("failed", "succeeded", "before_revert", "after_revert")
+# Hooks that stand around no step. Going back is none, so that nothing about the steps can be in its way. When the site
+# is open and well nothing goes back any more: what follows that comes with the steps that end a release.
+HOOKS_ALONE = ("after_up", "failed", "succeeded", "before_revert", "after_revert")
 
 
 def is_controller(chosen: Sequence[str], hosts: Sequence[str]) -> bool:
@@ -150,7 +153,8 @@ def runs(
     if len(hosts) == 1:
         free |= ALONE
     if "maintenance" in phases:
-        free.add(("probe", "switch"))
+        # Nor for its switch, unless that is one of several batches.
+        free |= {("probe", "switch"), *([] if batch else [("switch", "restart")])}
     found: list[Step] = []
     for before, phase in pairwise(["", *phases]):
         if phase in HOOKS_ALONE:
@@ -235,7 +239,7 @@ def release_steps(
             before = [] if name in began else hook_steps(f"before_{name}", wanted, hosts, known)
             began.add(name)
             left.remove(name)
-            after = [] if name in left else hook_steps(f"after_{name}", wanted, hosts, known)
+            after = [] if name in left or name == "up" else hook_steps(f"after_{name}", wanted, hosts, known)
             if before:
                 steps += [*module_run(together, run, hosts), *before]
                 together = []

@@ -15,6 +15,14 @@ class SnapshotError(Exception):
     """A snapshot could not be taken or restored; the message says what the database is like now."""
 
 
+class BrokenDatabaseError(SnapshotError):
+    """A restore failed, and so did going back from it: the database is not whole. ``safety`` has what it was."""
+
+    def __init__(self, message: str, safety: str) -> None:
+        super().__init__(message)
+        self.safety = safety
+
+
 class NoDumperError(SnapshotError):
     """This host has no program that dumps the database."""
 

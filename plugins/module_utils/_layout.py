@@ -38,6 +38,8 @@ MANIFEST = ".slipway.json"
 # Seconds without a sign of life after which a lock counts as left behind, unless the run that takes it said otherwise.
 LOCK_TTL = 3600
 
+_WORK_GOES_ON = "its controller is gone, its work here goes on: wait for its end, then run the same again"
+
 _OUR_NAME = re.compile(r"(\d{8})T(\d{6})Z-")
 _CAPISTRANO_NAME = re.compile(r"\d{14}\Z")
 
@@ -451,6 +453,9 @@ class Layout:
         """
         with self._exclusive():
             holder = self.lock_holder()
+            if holder is None and self.is_at_work():
+                # Given back by a run that lost its connection while it restored the database, say.
+                raise LockedError(f"{self.lock_path} is free, but a module is at work: {_WORK_GOES_ON}", {})
             if holder is not None and holder.get("run") == run:
                 os.utime(self.lock_path)
                 return None
@@ -458,8 +463,7 @@ class Layout:
                 if holder.get("run") != dead_run:
                     raise LockedError(self.held(holder), holder)
                 if self.is_at_work():
-                    remedy = "its controller is gone, its work here goes on: wait for its end, then run the same again"
-                    raise LockedError(self.held(holder, remedy), holder)
+                    raise LockedError(self.held(holder, _WORK_GOES_ON), holder)
             content: dict[str, Any] = {"run": run, "owner": owner, "since": utc_now(), "ttl": ttl, **about}
             if holder is not None:
                 # For whoever looks at the lock, and for the run that it was taken from.

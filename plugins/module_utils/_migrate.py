@@ -28,6 +28,7 @@ _VALUE = re.compile(
     r"(?P<entry>Duplicate entry |[Vv]alue: )'.*?'(?= for )"
     r"|(?P<key>Key \([^)]*\)=)\(.*?\)(?= )"
     r"|(?P<row>row contains )\(.*\)"
+    r"|(?P<input>invalid input (?:syntax for type|value for enum) [^:]+: )\".*\""
 )
 
 
@@ -42,7 +43,7 @@ def without_values(text: str) -> str:
         return f"(SQL: {head})"
 
     text = _IN_ERROR.sub(replace, text)
-    return _VALUE.sub(lambda found: (found["entry"] or found["key"] or found["row"]) + "***", text)
+    return _VALUE.sub(lambda found: next(filter(None, found.groups())) + "***", text)
 
 
 def dialect_of(driver: str) -> str:
@@ -73,8 +74,9 @@ def _judged(
         for connection, query in entry["statements"]:
             # PHP may have ended before it said anything of the tables.
             classifier = classifiers.setdefault(connection, _sql.Classifier(dialect_of(answer["driver"]), {}))
+            elsewhere = answer["connections"].get(connection, {}).get("elsewhere", False)
             for risk in classifier.classify(query):
-                risk["migration"] = name
+                risk |= {"migration": name, "connection": connection, "elsewhere": elsewhere}
                 risks.append(risk)
             for statement in _sql.split(query, classifier.dialect):
                 _append(full[name], _sql.masked(statement))
@@ -232,7 +234,7 @@ def _append(statements: list[str], text: str) -> None:
 
 def _doubt(reason: str, kind: str = "unknown") -> dict[str, Any]:
     nothing = {"table": "", "statement": "", "rows": None, "bytes": None, "destructive": False}
-    return {"kind": kind, **nothing, "reason": reason}
+    return {"kind": kind, **nothing, "reason": reason, "connection": "", "elsewhere": False}
 
 
 def _doubts(entry: dict[str, Any], earlier: bool) -> list[dict[str, Any]]:

@@ -29,6 +29,12 @@ $files = $migrator->getMigrationFiles($paths);
 $ran = $migrator->repositoryExists() ? $migrator->getRepository()->getRan() : [];
 $pending = array_diff_key($files, array_flip($ran));
 $own = $migrator->resolveConnection($asked['database']);
+// A pool in front of a database has another port.
+$place = function ($connection) {
+    $driver = str_replace('mariadb', 'mysql', $connection->getDriverName());
+    return json_encode([$driver, $connection->getDatabaseName(), $connection->getConfig('host')]);
+};
+$usual = $place($app->make('db')->connection());
 
 // Whether --isolated works: this version has it, and the cache has locks that other processes see.
 $isolation = function () use ($app) {
@@ -144,7 +150,9 @@ $pretend = Closure::bind(function ($connection, $on) {
 $pretends = [];
 $current = null;
 // Also when a migration ends PHP, by exit() or by declaring a class twice.
-register_shutdown_function(function () use ($app, &$answer, &$current, &$pretends, $pretend, $facts) {
+register_shutdown_function(function () use (
+    $app, &$answer, &$current, &$pretends, $pretend, $facts, $place, $usual
+) {
     if ($current !== null) {
         $current['error'] = 'it ended PHP: ' . (error_get_last()['message'] ?? 'by exit()');
         $answer['migrations'][] = $current;
@@ -168,6 +176,7 @@ register_shutdown_function(function () use ($app, &$answer, &$current, &$pretend
             $connections[$name] = ['driver' => $connection->getDriverName(), 'existing' => null, 'schemas' => [],
                 'tables' => (object) []];
         }
+        $connections[$name]['elsewhere'] = $place($connection) !== $usual;
     }
     $answer['connections'] = (object) $connections;
     echo "\nslipway:" . json_encode($answer, JSON_INVALID_UTF8_SUBSTITUTE | JSON_UNESCAPED_SLASHES) . "\n";
@@ -188,12 +197,22 @@ if ($asked['do'] !== 'plan') {
 config(['queue.default' => 'null', 'mail.default' => 'array', 'mail.mailers.array' => ['transport' => 'array']]);
 config(['cache.default' => 'array', 'cache.stores.array' => ['driver' => 'array']]);
 set_time_limit(60);
-// Questions to the schema are answered truly: `if (Schema::hasColumn(...))` must take the way that it will take.
-$about_schema = '/^\s*(?:select|with|show)\b.*(?:information_schema|\bpg_|sqlite_master|sqlite_schema|pragma_)'
+// Questions to the schema are answered truly: `if (Schema::hasColumn(...))` must take the way that it will take. Those
+// are queries that read from a catalogue, and call nothing there that does something.
+$about_schema = '/^\s*(?:select|with)\b(?!.*\b(?:setval|nextval|pg_terminate_backend|pg_cancel_backend)\b)'
+    . '.*\b(?:from|join)\s+(?:["`]?\w+["`]?\.)?["`]?\b'
+    . '(?:information_schema|pg_\w+|sqlite_master|sqlite_schema|pragma_\w+)'
     . '|^\s*show\b'
     . '|^\s*pragma\s+[`"\w.]*(?:table_x?info|table_list|index_x?info|index_list|foreign_key_list|compile_options)\b'
     . '|^\s*pragma\s+foreign_keys\s*;?\s*$/is';
-$watch = function ($connection) use (&$pretends, &$current, $pretend, $about_schema) {
+// A query that reads no table is there for what its functions do, unless they ask whether something is there.
+$does = function ($query) {
+    $flat = preg_replace("/'(?:[^']|'')*'/", "''", $query);
+    $flat = preg_replace('/(\((?:[^()]++|(?1))*+\))/', '()', $flat);
+    return preg_match('/^\s*select\b/i', $flat) && !preg_match('/\bfrom\b/i', $flat)
+        && preg_match('/(?<!\bexists)(?<!\bto_regclass)(?<=[\w"`])\s*\(\)/i', $flat);
+};
+$watch = function ($connection) use (&$pretends, &$current, $pretend, $about_schema, $does) {
     if (isset($pretends[$connection->getName()])) {
         return;
     }
@@ -203,7 +222,9 @@ $watch = function ($connection) use (&$pretends, &$current, $pretend, $about_sch
         $connection->enableQueryLog();  // Laravel 8.0 to 8.46
         return;
     }
-    $connection->beforeExecuting(function ($query, $bindings, $connection) use (&$current, $pretend, $about_schema) {
+    $connection->beforeExecuting(function ($query, $bindings, $connection) use (
+        &$current, $pretend, $about_schema, $does
+    ) {
         if ($current === null) {
             return;
         }
@@ -213,7 +234,8 @@ $watch = function ($connection) use (&$pretends, &$current, $pretend, $about_sch
         $pretend($connection, !$asks);
         if ($asks) {
             $current[$current['statements'] ? 'asks_late' : 'asks_schema'] = true;
-        } elseif (preg_match('/^\s*\(*\s*(?:select|with)\b(?!.*\b(?:delete|insert|update)\b)/is', $query)) {
+        } elseif (preg_match('/^\s*\(*\s*(?:select|with)\b(?!.*\b(?:delete|insert|update)\b)/is', $query)
+            && !$does($query)) {
             $current['asks_data'] = true;
         } else {
             $current['statements'][] = [$connection->getName(), $query];

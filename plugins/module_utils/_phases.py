@@ -74,7 +74,7 @@ _SETTLED = 2.0
 # the class of the job has a say in that.
 _JOBS = ("horizon", "horizon:supervisor", "horizon:work", "queue:listen", "queue:work", "schedule:run")
 
-# Seconds for which what a dead run has begun on this host, a migration say, is waited for.
+# Seconds for which what a run that is dead or over has begun on this host, a migration say, is waited for.
 _WORK_ENDS = 60
 
 # Under a fifth of memory or keys left, the releases to come would not fit.
@@ -178,13 +178,15 @@ class Phases(DatabasePhases, MaintenancePhases):
             held = f"{self.layout.lock_path} is held by {holder.get('owner')} since {holder.get('since')}"
             problems.append(f"{held}; wait for that run, or see whether it is dead")
         unfinished, unproven = self._unfinished(), self._unproven()
-        problems += self._resume_problems(unfinished)
+        problems += self._resume_problems(unfinished) + self._held_problems()
         self._stop_at("for a release", problems)
         params, layout = self.params, self.layout
         taken_from, removed, maintenance = None, [], None
         if not self.module.check_mode:
             deadline = time.monotonic() + _WORK_ENDS
-            while params["dead_run"] and layout.is_at_work() and time.monotonic() < deadline:
+            while (params["dead_run"] or not layout.lock_holder()) and layout.is_at_work():
+                if time.monotonic() > deadline:
+                    break
                 time.sleep(0.2)
             taken_from = layout.lock(
                 *(params[name] for name in ("run", "owner", "lock_ttl", "takeover", "dead_run")),
@@ -853,10 +855,16 @@ class Phases(DatabasePhases, MaintenancePhases):
             # Stopped before the lock was ours: nothing was changed, and what is there belongs to another run.
             return {"changed": False, "reverted": False, "current": self.layout.current()}
         if self.params["stay_shut"]:
-            # What was put up stays for the next run, which makes it its own; the lock is given back for that run.
+            # What was put up stays, whatever is run next, until the database is seen to.
+            marker = self._marker()
+            if marker:
+                held = self.params["maintenance_held"] or "its database may not fit what is live"
+                self._write_marker({**marker, "held": held, "held_by": run})
             self.layout.forget_run()
             self.layout.unlock(run)
-            return {"changed": False, "reverted": False, "current": self.layout.current(), "shut": True}
+            # Where the answer of this host was lost, it may have opened already.
+            shut = {"shut": bool(marker), "open": not marker}
+            return {"changed": False, "reverted": False, "current": self.layout.current(), **shut}
         switched = bool(self.release) and self.layout.current() == self.release and previous != self.release
         if self.module.check_mode:
             return {"changed": switched, "reverted": switched, "current": self.layout.current()}
@@ -871,7 +879,7 @@ class Phases(DatabasePhases, MaintenancePhases):
                 raise
             finally:
                 # Nothing new is live: what an operator had shut before this run stays shut.
-                maintenance = self._leave_maintenance(with_kept=False)
+                maintenance = self._leave_maintenance(False, self._marker().get("held_by") == run)
         finally:
             # Whatever came of it, this run is over: the next one must not find its lock, nor anything to continue but
             # a release that an earlier run left live and unproven.
@@ -882,6 +890,7 @@ class Phases(DatabasePhases, MaintenancePhases):
             "reverted": switched,
             "current": self.layout.current(),
             "maintenance": maintenance,
+            "shut": "held" in maintenance,
         }
 
     def _go_back(self, previous: str, switched: bool) -> None:
@@ -930,7 +939,8 @@ class Phases(DatabasePhases, MaintenancePhases):
         self.layout.sweep_artifacts()
         try:
             # A run that found its version live already has not made anything live.
-            maintenance = self._leave_maintenance(with_kept=bool(self.layout.run_state().get("release")))
+            live = bool(self.layout.run_state().get("release"))
+            maintenance = self._leave_maintenance(live, bool(self.params["maintenance_held"]))
         finally:
             self.layout.forget_run()
             self.layout.unlock(self.params["run"])

@@ -16,9 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.slipway.laravel.plugins.module_utils import _processes
 from ansible_collections.slipway.laravel.plugins.module_utils._artisan import BOOT_PHP, ArtisanError
-from ansible_collections.slipway.laravel.plugins.module_utils._errors import MigrationError, NoDumperError
+from ansible_collections.slipway.laravel.plugins.module_utils._errors import (
+    BrokenDatabaseError,
+    MigrationError,
+    NoDumperError,
+    SnapshotError,
+)
 from ansible_collections.slipway.laravel.plugins.module_utils._layout import MANIFEST, write_atomic
-from ansible_collections.slipway.laravel.plugins.module_utils._phase import PhaseBase
+from ansible_collections.slipway.laravel.plugins.module_utils._phase import PhaseBase, PhaseError
 
 if TYPE_CHECKING:
     from ansible_collections.slipway.laravel.plugins.module_utils._migrate import Migrations
@@ -122,7 +127,24 @@ class DatabasePhases(PhaseBase):
         return {"changed": True, **told, "removed": snapshots.prune(self.params["snapshot_keep"])}
 
     def restore(self) -> dict[str, Any]:
-        """Make the database what it was when a snapshot was taken, after a snapshot of what it is now."""
+        """Make the database what it was when a snapshot was taken, after a snapshot of what it is now.
+
+        A failure says so where the database is what it was. Whatever else ends it leaves that open.
+        """
+        shut = self.module.check_mode or os.path.exists(self.layout.maintenance_path)
+        if self.params["maintenance_held"] and not shut:
+            raise PhaseError(
+                "the site is open, and what users have written since then would be lost; nothing was changed",
+                {"unchanged": True, "open": True},
+            )
+        try:
+            return self._restore()
+        except BrokenDatabaseError as exc:
+            raise PhaseError(str(exc), {"safety": exc.safety}) from exc
+        except SnapshotError as exc:
+            raise PhaseError(str(exc), {"unchanged": True}) from exc
+
+    def _restore(self) -> dict[str, Any]:
         snapshots, snapshot = self._snapshots(), self.params["snapshot_id"]
         if snapshots.is_managed(snapshot):
             commands = self.params["snapshot_command"], self.params["restore_command"]

@@ -5,7 +5,8 @@
 
 Private to this collection. What a run has put up stands in ``.slipway/maintenance.json``, written before it is done, so
 that the run itself, its revert, or the next run takes exactly that down. What an operator had put up by
-``playbooks/maintenance.yml`` is marked as ``kept``: only that playbook or a release that has gone live ends it. A
+``playbooks/maintenance.yml`` is marked as ``kept``: only that playbook or a release that has gone live ends it. What
+was put up around a restore says in ``held`` why no other run may end it, until it is known how the restore ended. A
 maintenance that a person put up by hand is not in the file, and stays.
 """
 
@@ -113,6 +114,17 @@ class MaintenancePhases(PhaseBase):
         self._write_marker({**marker, "run": self.params["run"]})
         return {"run": marker["run"], "since": marker["since"]}
 
+    def _held_problems(self) -> list[str]:
+        """Refuse whatever would go live on a database that nobody knows; a run that restores one is the cure."""
+        marker = self._marker()
+        if not marker.get("held") or self.params["maintenance_held"]:
+            return []
+        return [
+            f"the site is held shut since {marker['since']}: {marker['held']}. Restore the database by rollback.yml -e "
+            f"rollback_restore_snapshot=true, which names the snapshots; or, when it is seen to be well, open the site "
+            f"by playbooks/maintenance.yml -e release_maintenance_state=off"
+        ]
+
     def _live_path(self) -> str:
         live = self.layout.current()
         return self.layout.release_path(live) if live else ""
@@ -164,8 +176,23 @@ class MaintenancePhases(PhaseBase):
             return {"changed": not marker}
         flags: list[str] = self.params["maintenance_flags"]
         application = self.laravel and bool(path)
+        held: str = self.params["maintenance_held"]
+        written = {
+            "run": self.params["run"],
+            "since": marker.get("since") or utc_now(),
+            "release": self.layout.current(),
+            "secret": marker.get("secret") or self.params["maintenance_secret"],
+            "application": False,
+            "kept": bool(marker.get("kept")) or self.params["maintenance_kept"],
+            "flags": marker.get("flags", []),
+            # What an earlier run left is not undone by one that fails in the same way.
+            "held": marker.get("held") or held,
+            "held_by": marker.get("held_by") if marker.get("held") else self.params["run"],
+        }
         if not application and not flags:
             if not path:
+                if held:
+                    self._write_marker(written)
                 return {"changed": False, "path": "", "shown": "nothing is live that could be shut"}
             raise PhaseError(
                 "a kind=node application has no maintenance of its own; let nginx shut the site and name its flag in "
@@ -177,15 +204,7 @@ class MaintenancePhases(PhaseBase):
             )
         new = [flag for flag in flags if not os.path.lexists(flag)]
         by_hand = application and not marker and os.path.lexists(os.path.join(path, _STATE_FILES[0]))
-        written = {
-            "run": self.params["run"],
-            "since": marker.get("since") or utc_now(),
-            "release": self.layout.current(),
-            "secret": marker.get("secret") or self.params["maintenance_secret"],
-            "application": application and not by_hand,
-            "kept": bool(marker.get("kept")) or self.params["maintenance_kept"],
-            "flags": [*marker.get("flags", []), *new],
-        }
+        written |= {"application": application and not by_hand, "flags": [*written["flags"], *new]}
         self._write_marker(written)
         for flag in new:
             self._set_flag(flag)
@@ -259,16 +278,21 @@ class MaintenancePhases(PhaseBase):
     def up(self) -> dict[str, Any]:
         """End the maintenance that this run put up, or found left behind by a dead one."""
         # In a release another host may still fail, and then all of them stay shut: what is kept ends with finish.
-        return self._leave_maintenance(with_kept=self.params["maintenance_kept"])
+        return self._leave_maintenance(self.params["maintenance_kept"], bool(self.params["maintenance_held"]))
 
-    def _leave_maintenance(self, with_kept: bool) -> dict[str, Any]:
-        """End the maintenance of a run; one that an operator wants to keep only when told so."""
+    def _leave_maintenance(self, with_kept: bool, with_held: bool) -> dict[str, Any]:
+        """End the maintenance of a run; one that an operator wants to keep, or that is held, only when told so."""
         marker, path = self._marker(), self._live_path()
         down = os.path.join(path, _STATE_FILES[0]) if path else ""
+        held = "" if with_held else marker.get("held", "")
         stays = bool(marker.get("kept")) and not with_kept
         if self.module.check_mode:
-            return {"changed": bool(marker) and not stays}
+            return {"changed": bool(marker) and not (stays or held)}
+        if held:
+            return {"changed": False, "path": down, "shown": "", "left": f"held shut: {held}", "held": True}
         if stays:
+            if marker.get("held"):
+                self._write_marker({**marker, "held": ""})
             left = "turned on by the maintenance playbook: it stays until that turns it off, or a release has gone live"
             return {"changed": False, "path": down, "shown": "", "left": left}
         evidence: dict[str, Any] = {"changed": bool(marker), "path": down, "shown": ""}

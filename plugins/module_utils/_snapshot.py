@@ -29,7 +29,11 @@ import zlib
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 from ansible_collections.slipway.laravel.plugins.module_utils import _probe
-from ansible_collections.slipway.laravel.plugins.module_utils._errors import NoDumperError, SnapshotError
+from ansible_collections.slipway.laravel.plugins.module_utils._errors import (
+    BrokenDatabaseError,
+    NoDumperError,
+    SnapshotError,
+)
 from ansible_collections.slipway.laravel.plugins.module_utils._layout import read_json, write_atomic
 
 if TYPE_CHECKING:
@@ -235,7 +239,7 @@ class Server:
             os.close(descriptor)
 
     def _version(self, program: str) -> str:
-        result = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+        result = subprocess.run([program, "--version"], capture_output=True, text=True, errors="replace", check=False)
         return result.stdout
 
     @contextlib.contextmanager
@@ -339,17 +343,23 @@ class Server:
         """
         if self.database.driver == "pgsql":
             program = self.program("psql")
-            arguments = ["-X", "-q", "-v", "ON_ERROR_STOP=1", "--single-transaction"]
+            # What goes with an error may be rows.
+            arguments = ["-X", "-q", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=terse", "--single-transaction"]
             empty, lines = _EMPTY_PGSQL.encode(), _for_pgsql(lines)
         else:
             program, arguments = self.program("mariadb", "mysql"), [self.database.name]
             empty, lines = self._empty_mysql(), _for_mysql(lines, self.rows("select current_user()")[0][0])
-        with self._running(program, arguments, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
-            stdin = cast(IO[bytes], process.stdin)
-            # It ends at the first error; then its exit status tells.
-            with contextlib.suppress(BrokenPipeError):
-                stdin.write(empty)
-                stdin.writelines(lines)
+        try:
+            with self._running(program, arguments, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+                stdin = cast(IO[bytes], process.stdin)
+                # It ends at the first error; then its exit status tells.
+                with contextlib.suppress(BrokenPipeError):
+                    stdin.write(empty)
+                    stdin.writelines(lines)
+        except SnapshotError as exc:
+            from ansible_collections.slipway.laravel.plugins.module_utils._migrate import without_values  # noqa: PLC0415
+
+            raise SnapshotError(without_values(str(exc))) from exc
 
     def _objects(self) -> Iterator[tuple[str, str, str]]:
         """Yield kind, name and definer of all that a MySQL database holds; a table has no definer."""
@@ -410,12 +420,17 @@ def _for_mysql(lines: Iterable[bytes], user: str) -> Iterator[bytes]:
 def _for_pgsql(lines: Iterable[bytes]) -> Iterator[bytes]:
     """Leave out what only the owner of an extension may say, and try what others were granted without insisting."""
     in_data = in_grants = False
+    in_head = True
     for line in lines:
         if in_data:
             in_data = line != b"\\.\n"
         elif line.startswith(b"COPY ") and line.endswith(b" FROM stdin;\n"):
             in_data = True
+        elif in_head and line == b"SET transaction_timeout = 0;\n":
+            # Of pg_dump since 17, unknown to older servers, and the default.
+            continue
         elif line.startswith(b"-- Name: "):
+            in_head = False
             in_grants = b"; Type: ACL;" in line or b"; Type: DEFAULT ACL;" in line
         elif line.startswith(b"COMMENT ON EXTENSION "):
             continue
@@ -605,8 +620,20 @@ class Snapshots:
         lines = [line.strip() for line in told.splitlines() if line.strip()]
         if not lines:
             raise SnapshotError(f"snapshot_command {argv[0]} exited 0, but its output names no id")
+        self._check_id(lines[-1], argv[0])
         facts = {"driver": "command", "database": "", "release": release}
         return self._record(name, started, id=lines[-1], file="", size=0, sha256="", **facts)
+
+    def _check_id(self, told: str, program: str) -> None:
+        taken = next((entry["created_at"] for entry in self.entries() if told in (entry["id"], entry["name"])), "")
+        fault = "it has white space in it" if re.search(r"\s", told) else ""
+        fault = fault or ("that stands for nothing" if told.lower() in ("none", "null") else "")
+        fault = fault or (f"the snapshot of {taken} has it, and may have been replaced" if taken else "")
+        if fault:
+            raise SnapshotError(
+                f"snapshot_command {program} exited 0, but its last line, {told[:100]!r}, is not the id of a new "
+                f"snapshot: {fault}; let that line be the id, and each snapshot have one of its own"
+            )
 
     def _have_run(self, option: str, argv: list[str], **words: str) -> str:
         """Run a command that an option gives, with words filled in, and return what it printed.
@@ -620,6 +647,7 @@ class Snapshots:
                 argv,
                 capture_output=True,
                 text=True,
+                errors="replace",
                 check=False,
                 cwd="/",
                 stdin=subprocess.DEVNULL,
@@ -665,11 +693,6 @@ class Snapshots:
         started = time.monotonic()
         entry = self.check_managed(snapshot, taking, restoring)
         safety = self.by_command(taking, "before-restore")
-        if safety["id"] == entry["id"]:
-            raise SnapshotError(
-                f"snapshot_command gave the state before the id {entry['id']} as well, and may have replaced that "
-                f"snapshot; nothing was restored. Let each snapshot have an id of its own"
-            )
 
         def load(wanted: str) -> None:
             self._have_run("restore_command", restoring, snapshot=wanted, release=release)
@@ -680,10 +703,11 @@ class Snapshots:
             try:
                 load(safety["id"])
             except SnapshotError as again:
-                raise SnapshotError(
+                raise BrokenDatabaseError(
                     f"{snapshot} was not restored: {exc}. The state before was not restored again either: {again}. "
                     f"NOBODY KNOWS WHAT THE DATABASE IS LIKE, take it that it IS NOT WHOLE; the state before is in "
-                    f"snapshot {safety['id']}"
+                    f"snapshot {safety['id']}",
+                    safety["id"],
                 ) from exc
             raise SnapshotError(
                 f"{snapshot} was not restored: {exc}. The database is what it was before, from {safety['id']}"
@@ -734,9 +758,10 @@ class Snapshots:
             try:
                 self._load(safety, database)
             except SnapshotError as again:
-                raise SnapshotError(
+                raise BrokenDatabaseError(
                     f"{snapshot} was not loaded: {exc}. The state before was not loaded again either: {again}. THE "
-                    f"DATABASE {database.name} IS NOT WHOLE; the state before is in {safety['path']}"
+                    f"DATABASE {database.name} IS NOT WHOLE; the state before is in {safety['path']}",
+                    safety["id"],
                 ) from exc
             raise SnapshotError(
                 f"{snapshot} was not loaded: {exc}. The database is what it was before, from {safety['id']}"

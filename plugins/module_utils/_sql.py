@@ -300,6 +300,33 @@ def definition(tokens: list[Token]) -> Definition:
     return Definition(column_type, not_null, fills_itself)
 
 
+# Worked out once when a column is added, and then the same for all rows.
+_ONCE = frozenset(
+    (
+        *("current_date", "current_time", "current_timestamp", "localtime", "localtimestamp", "now"),
+        *("statement_timestamp", "timezone", "transaction_timestamp"),
+    )
+)
+
+
+def _varies(tokens: list[Token], dialect: str) -> bool:
+    """Say whether the default of a new column may differ from row to row, so that every row is written."""
+    words = [token.text if token.kind == "word" else "" for token in tokens]
+    rest = tokens[words.index("default") + 1 :] if "default" in words else []
+    if dialect == "mysql" and rest and rest[0].text == "(":
+        return True
+    depth, in_type = 0, False
+    for token, following in zip(rest, [*rest[1:], None]):
+        if token.kind == "sign":
+            depth += {"(": 1, ")": -1}.get(token.text, 0)
+            in_type = token.text == ":"
+        elif token.kind == "word" and token.text in _ATTRIBUTES and depth == 0:
+            break
+        elif following and following.text == "(" and not in_type and token.text not in _ONCE:
+            return True
+    return False
+
+
 _ALIASES = {
     "bigserial": "bigint",
     "bool": "boolean",
@@ -411,6 +438,36 @@ _HARMLESS = ("analyze", "begin", "commit", "explain", "release", "rollback", "sa
 _PRAGMAS = frozenset(("foreign_keys", "defer_foreign_keys", "legacy_alter_table", "table_info", "table_xinfo"))
 
 
+# Functions that a query without a table may call: they tell something, or touch a sequence, a lock or this connection.
+_TOLD = frozenset(
+    (
+        *("coalesce", "concat", "connection_id", "count", "currval", "current_database", "current_schema"),
+        *("current_schemas", "current_setting", "database", "found_rows", "gen_random_uuid", "get_lock", "greatest"),
+        *("last_insert_id", "lastval", "least", "lower", "max", "min", "nextval", "now", "nullif", "pg_advisory_lock"),
+        *("pg_advisory_unlock", "pg_advisory_xact_lock", "pg_get_serial_sequence", "pg_sleep", "release_lock"),
+        *("row_count", "schema", "set_config", "setval", "sleep", "sqlite_version", "to_regclass", "upper", "user"),
+        *("uuid", "version"),
+        # Not functions, and followed by a parenthesis.
+        *("all", "and", "any", "as", "by", "case", "cast", "else", "exists", "filter", "from", "having", "in", "not"),
+        *("on", "or", "over", "select", "then", "using", "values", "when", "where"),
+    )
+)
+
+
+def _calls(tokens: list[Token]) -> str:
+    """Return a function that a query calls for what it does, since it reads no table; '' when there is none."""
+    depth, called, in_type = 0, "", False
+    for token, following in zip(tokens, [*tokens[1:], None]):
+        if token.kind == "sign":
+            depth += {"(": 1, ")": -1}.get(token.text, 0)
+            in_type = token.text == ":"
+        elif depth == 0 and (token.kind, token.text) == ("word", "from"):
+            return ""
+        elif following and following.text == "(" and not in_type and token.text.lower() not in _TOLD:
+            called = called or token.text
+    return called
+
+
 class Classifier:
     """Classifies the statements of one connection, in the order in which they would run.
 
@@ -515,10 +572,13 @@ class Classifier:
         """A query may hold statements that write."""
         words = [token.text for token in tokens if token.kind == "word"]
         pairs = list(zip(words, words[1:]))
+        called = _calls(tokens) if words[:1] == ["select"] else ""
         if ("delete", "from") in pairs or ("then", "delete") in pairs:
             self._risk("delete_data", "", "deletes rows")
         elif any(verb in words for verb in ("update", "insert", "merge")) and ("for", "update") not in pairs:
             self._risk("update_data", "", "changes rows")
+        elif called:
+            self._risk("unknown", "", f"what {called}() does is not known")
 
     def _rebuild_all(self, cursor: _Cursor) -> None:
         cursor.take_any("table", "full", "index")
@@ -527,13 +587,15 @@ class Classifier:
             self._risk("long_lock", table, "rebuilds the table")
 
     def _create(self, cursor: _Cursor) -> None:
-        cursor.take("or", "replace")
-        while cursor.take_any("global", "local", "materialized", "temp", "temporary", "unlogged", "virtual"):
-            pass
+        replaces = cursor.take("or", "replace")
+        while made := cursor.take_any("global", "local", "materialized", "temp", "temporary", "unlogged", "virtual"):
+            replaces = replaces and made not in ("temp", "temporary")
         if cursor.take("table"):
             may_exist = cursor.take("if", "not", "exists")
             table = self._table(cursor)
             name = table.lower()
+            if replaces:
+                self._drop_table(table)
             there = self.existing is None or name in self.existing
             if name not in self._rebuilding and not (may_exist and there):
                 self._created.setdefault(name, self._columns_of(cursor.rest()))
@@ -750,7 +812,8 @@ class Classifier:
             reason = f"{column} must be given, which the running release does not do"
             self._risk("not_null_without_default", table, reason)
         # Since MySQL 8.0.12, MariaDB 10.3 and PostgreSQL 11 no row is touched for a column with a constant, or nothing.
-        return any(token.text in _COMPUTED for token in cursor.rest() if token.kind == "word")
+        computed = any(token.text in _COMPUTED for token in cursor.rest() if token.kind == "word")
+        return computed or _varies(cursor.rest(), self.dialect)
 
     def _action_drop(self, table: str, cursor: _Cursor) -> bool:
         if cursor.word() == "partition":

@@ -156,6 +156,15 @@ risks:
       description: Size of the table with its indexes; null when that is not known.
       type: int
       returned: always
+    connection:
+      description: The connection that the statement is for; empty when it is about none.
+      type: str
+      returned: always
+    elsewhere:
+      description: Whether that one has another database than the default connection, of which snapshots are taken. A
+        port alone makes no other one.
+      type: bool
+      returned: always
     statement:
       description: The statement, without values.
       type: str

@@ -258,7 +258,7 @@ options:
   stay_shut:
     description:
       - Whether C(revert) leaves the host as it is and in maintenance, since what is live may not fit the database. It
-        gives the lock back; the next run takes the maintenance over and ends it.
+        gives the lock back, and O(maintenance_held) says why the site is shut.
     type: bool
     default: false
   kind:
@@ -326,6 +326,14 @@ options:
         leaves it.
     type: bool
     default: false
+  maintenance_held:
+    description:
+      - Why no later run may open the site that C(down) shuts, until C(up) or C(finish) of this one do. It is noted
+        before a C(restore), so that it is still there when that, or the controller, is killed.
+      - A run without this option fails at C(preflight) where an earlier one has left such a note, and ends no such
+        maintenance. C(revert) ends what this run has noted itself, unless O(stay_shut) is true.
+    type: str
+    default: ""
   expect:
     description:
       - What C(preflight) is to find besides what every release needs. What is left out is not looked at.
@@ -589,6 +597,7 @@ phases:
       requests, one for each process of the PHP-FPM pool, many of them at once, that the web server answered in the
       name of the release, and C(pages), what the health page and the smoke checks answered.
     - C(down) and C(up) have C(shown), what answered which status, and C(left), when a maintenance was put up by hand.
+    - C(restore) that failed has C(unchanged) where the database is known to be what it was before.
   returned: always
   type: list
   elements: dict
@@ -703,6 +712,7 @@ def argument_spec() -> dict[str, dict[str, Any]]:
         "maintenance_render": text,
         "maintenance_path": {"type": "str", "default": "/"},
         "maintenance_kept": {"type": "bool", "default": False},
+        "maintenance_held": text,
         # plan, snapshot, migrate, restore
         "snapshot_command": {"type": "list", "elements": "str", "default": []},
         "restore_command": {"type": "list", "elements": "str", "default": []},

@@ -81,7 +81,8 @@ unfinished:
 maintenance:
   description: Whether the live release has been put into maintenance. C(down) is true while the file is there by which
     Laravel keeps that, which it does not with the cache as its place. C(run) and C(since) tell which release put it up,
-    and C(flags) those of nginx; they are null and empty when a person did, or nobody.
+    and C(flags) those of nginx; they are null and empty when a person did, or nobody. C(held) says why no release may
+    end it, empty when one may.
   returned: success
   type: dict
 problems:
@@ -142,7 +143,8 @@ def releases(layout: Layout, size: bool) -> list[dict[str, Any]]:
 def maintenance(layout: Layout) -> dict[str, Any]:
     marker = read_json(layout.maintenance_path) or {}
     down = os.path.lexists(os.path.join(layout.current_link, "storage", "framework", "down"))
-    return {"down": down, "run": marker.get("run"), "since": marker.get("since"), "flags": marker.get("flags", [])}
+    known = {name: marker.get(name) for name in ("run", "since")}
+    return {"down": down, **known, "flags": marker.get("flags", []), "held": marker.get("held", "")}
 
 
 def main() -> None:

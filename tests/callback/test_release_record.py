@@ -24,7 +24,15 @@ def home(tmp_path_factory):
 
 # It fails, and prints what would hide text on a terminal.
 HOOK = {
-    "after_build": [{"command": ["sh", "-c", "printf 'the queue of web1 is \\033[8mlong' >&2; false"], "hosts": "web1"}]
+    "after_build": [
+        {
+            "command": [
+                *("sh", "-c", "printf 'the queue of web1 is \\033[8mlong' >&2; false"),
+                "Authorization: Bearer t0ken-of-a-hook",
+            ],
+            "hosts": "web1",
+        }
+    ]
 }
 VAULTED = {"vault_word": "v4ult-of-the-inventory", "vault_plain": ["of no kind that anybody knows"]}
 
@@ -166,6 +174,7 @@ def test_screen_says_why_a_command_failed(runs):
     # As core 2.19 and 2.20, and as 2.21 say it.
     assert lines[at].endswith((": non-zero return code", ": The command exited with a non-zero return code."))
     assert lines[at + 1] == "    the queue of web1 is \ufffd[8mlong"
+    assert "t0ken-of-a-hook" not in runs["hook"].output + runs["hook"].error
 
 
 def test_screen_is_that_of_ansible_where_it_is_asked_for_or_no_release(runs):

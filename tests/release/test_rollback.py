@@ -256,6 +256,13 @@ def test_managed_database_that_nobody_knows_keeps_the_site_shut_until_it_is_rest
     assert "THE SITE STAYS SHUT" in told(run)
     assert f"-e release_rollback_to={managed.live['web1']} -e rollback_restore_snapshot=true" in told(run)
     safety = re.search(r"the state before is in snapshot (\S+-before-restore)", told(run))[1]
+    assert f"-e rollback_confirm={safety}" in told(run), "the command that is advised"
+
+    for other in (stage.release("v2", release_force=True), stage.rollback(rollback_restore_snapshot=False)):
+        assert (other.status, other.live, managed.left()) == (2, managed.live, [[], HOSTS]), other.output
+        assert f"could not restore snapshot {managed.live['web1']}, and the database is not whole" in told(other)
+    asked = managed.rollback()
+    assert (asked.status, managed.left(), "THE SITE STAYS SHUT" in told(asked)) == (2, [[], HOSTS], True), asked.output
 
     back = managed.rollback(safety, release_rollback_to=managed.live["web1"])
     assert (back.status, back.live, managed.left()) == (0, managed.live, [[], []]), back.output

@@ -84,6 +84,20 @@ def test_what_a_migration_may_do_needs_consent(role, risks, lines):
     assert consenting.value("__release_down") is (DROP in risks)
 
 
+@pytest.mark.parametrize(
+    ("risk", "given", "named"),
+    [
+        (DROP, {}, True),
+        (DROP, {"release_snapshot_command": ["all"]}, False),
+        (UPDATE, {}, False),
+    ],
+)
+def test_destruction_that_no_snapshot_precedes_is_refused(role, risk, given, named):
+    risks = [risk | {"connection": "reports", "elsewhere": True}, DROP | {"connection": "mysql", "elsewhere": False}]
+    told = plan(role, *risks, release_allow_destructive=True, **given).value("__release_no_change")
+    assert ["on the connection reports, and a snapshot is taken" in line for line in told] == [True] * named
+
+
 def test_what_a_migration_did_to_rows_is_told(role):
     notes = plan(role, UPDATE, UPDATE, LOCK, ansible_check_mode=True).value("__release_notes")
     assert [note.partition(": ")[2] for note in notes] == ["m1: users: changes rows"]

@@ -159,7 +159,8 @@ def restored(**results):
 GIVEN = {"phases": [{"phase": "restore", "id": "s20", "safety": "s21"}]}
 LIVE_X = {host: preflight("X", ["A", "X"], migrated=["X"], rollback_target="A") for host in ("app1", "app2")}
 LIVE_A = {host: preflight("A", ["Z", "A"], rollback_target="Z") for host in ("app1", "app2")}
-BROKEN = {"phases": [{"phase": "restore", "error": "no"}], "msg": "restore: THE DATABASE shop IS NOT WHOLE"}
+BROKEN = {"failed": True, "phases": [{"phase": "restore", "error": "it IS NOT WHOLE", "safety": "s20"}]}
+UNCHANGED = {"failed": True, "phases": [{"phase": "restore", "error": "no", "unchanged": True}]}
 
 
 @pytest.mark.parametrize(
@@ -177,6 +178,9 @@ BROKEN = {"phases": [{"phase": "restore", "error": "no"}], "msg": "restore: THE 
         (LIVE_A, restored(), False, False),
         (LIVE_X, restored(__release_restore_result={"unreachable": True}), False, True),
         (LIVE_X, restored(__release_restore_result=BROKEN), False, True),
+        # Killed: it says nothing at all.
+        (LIVE_X, restored(__release_restore_result={"failed": True, "msg": "MODULE FAILURE"}), False, True),
+        (LIVE_X, restored(__release_restore_result=UNCHANGED), False, False),
         (LIVE_X, restored(__release_restore_result={}), False, False),
     ],
 )
@@ -185,6 +189,71 @@ def test_newer_release_gets_its_database_back_or_the_site_stays_shut(release, fl
     loaded.variables |= {"__release_id": "A", "__release_kind_of_run": "rollback"}
     assert loaded.value("__release_to_give_back") is to_give_back
     assert loaded.value("__release_stays_shut") is shut
+
+
+@pytest.mark.parametrize(
+    ("result", "text", "way"),
+    [
+        (restored(), "restored snapshot s15, which may not fit what is live, and failed; what was there", "=s20"),
+        (restored(__release_restore_result=BROKEN), "the database is not whole; what was there before is in", "=s20"),
+        (restored(__release_restore_result={"failed": True}), "how that ended is not known, nor whether", "the snaps"),
+        (restored(__release_restore_result={}), "ann began to restore snapshot s15;", "the snapshots"),
+    ],
+)
+def test_reason_for_a_site_to_stay_shut_names_what_is_known(release, result, text, way):
+    given = {"release_restore_confirm": "s15", "release_restore_snapshot": True, "release_owner": "ann"}
+    loaded = release(registered=LIVE_X | {"app1": LIVE_X["app1"] | result}, release_rollback_to="A", **given)
+    loaded.variables |= {"__release_id": "A", "__release_kind_of_run": "rollback", "__release_settled": {}}
+    assert text in loaded.value("__release_held")
+    assert loaded.value("__release_arguments")["maintenance_held"] == loaded.value("__release_held")
+    assert way in loaded.value("__release_way_back")
+
+
+def test_only_a_rollback_that_restores_may_open_what_is_held(release):
+    loaded = release(registered=LIVE_X, release_restore_snapshot=True)
+    loaded.variables["__release_settled"] = {}
+    assert loaded.value("__release_arguments")["maintenance_held"] == ""
+
+
+UP = {"__release_phase": {"phases": [{"phase": "up"}]}}
+UP_FAILED = {"__release_phase": {"phases": [{"phase": "up", "error": "still 503"}]}}
+REVERTED = {"__release_revert": {"current": "A", "phases": [{"phase": "revert"}]}}
+OPEN = {"__release_give_back": {"phases": [{"phase": "restore", "error": "it is open", "open": True}]}}
+FOUND_OPEN = {"__release_revert": {"current": "A", "phases": [{"phase": "revert", "shut": False, "open": True}]}}
+
+
+@pytest.mark.parametrize(
+    ("app1", "app2", "stays"),
+    [
+        (UP_FAILED, UP, True),
+        (UP, UP_FAILED, True),
+        (UP_FAILED, UP_FAILED, False),
+        # The answer of the host that migrates was lost.
+        (OPEN, {}, True),
+        (FOUND_OPEN, {}, True),
+    ],
+)
+def test_database_is_not_replaced_under_users_who_were_let_in(release, app1, app2, stays):
+    done = {"app1": LIVE_X["app1"] | restored() | REVERTED | app1, "app2": LIVE_X["app2"] | REVERTED | app2}
+    loaded = release(registered=done, release_rollback_to="A", release_restore_confirm="s15")
+    loaded.variables |= {"__release_id": "A", "__release_kind_of_run": "rollback", "__release_what": "The rollback"}
+    told = " ".join(filter(None, loaded.value("__release_story")))
+    assert loaded.value("__release_to_give_back") is not stays
+    assert loaded.value("__release_stays_shut") is not stays
+    assert loaded.value("__release_open") is stays
+    assert ("is live, but not well everywhere:" in told) is stays
+    assert ("so that nothing was taken back; live is A." in told) is stays
+
+
+@pytest.mark.parametrize(("given", "number"), [({"release_maintenance": "always"}, 1), ({}, 0)])
+def test_what_follows_the_opening_takes_nothing_back(release, given, number):
+    hooks = {"after_up": [{"command": ["a"]}]}
+    registered = {host: found | {"__release_phase": {}} for host, found in LIVE_X.items()}
+    loaded = release(registered=registered, release_hooks=hooks, **given)
+    loaded.variables["__release_signed"] = {}
+    steps = [step.get("hook", step["file"]) for step in loaded.value("__release_steps_finish")]
+    assert steps == ["after_up"] * number + ["finish"]
+    assert "after_up" not in [step.get("hook") for step in loaded.value("__release_steps_live")]
 
 
 def test_way_back_is_named_after_a_restored_rollback(release):

@@ -211,8 +211,10 @@ def test_what_destroys_is_refused_with_all_its_reasons(shop):
     expected = {
         *(("drop_object", ""), ("drop_column", "orders"), ("drop_table", "tags_of_old"), ("rename_table", "visits")),
         *(("rename_column", "customers"), ("narrow_column", "customers"), ("delete_data", "orders")),
+        ("unknown", ""),
     }
     assert kinds(shop.evidence("plan")) == expected
+    assert "what half() does is not known" in told(run)
     assert "changes from character varying(20) to varchar(5)" in told(run)
 
 

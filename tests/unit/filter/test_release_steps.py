@@ -69,7 +69,16 @@ def test_the_host_that_migrates_probes_in_the_same_run():
 def test_under_maintenance_the_probe_needs_no_run_of_its_own():
     at = {**MIGRATED, "probe": ["app1", "app2"]}
     phases = ["maintenance", "snapshot", "migrate", "probe", *LIVE, "up"]
-    assert told(phases, at=at) == ["maintenance", "snapshot, migrate @ app1", "probe, switch", "restart, verify, up"]
+    # The site opens on no host before all are proven.
+    shared = ["maintenance", "snapshot, migrate @ app1", "probe, switch, restart, verify", "up"]
+    assert told(phases, at=at) == shared
+    batches = told(phases, at=at, batch=2)
+    assert batches[-4:] == ["switch, restart, verify @ app1 app2", "switch, restart, verify @ worker1", *BATCHED]
+    assert told(phases, at=at, batch=3)[-3:] == ["switch, restart, verify", *BATCHED]
+    assert told(phases, ["app1"], at=at)[-1] == "probe, switch, restart, verify, up"
+
+
+BATCHED = ["restart, verify", "up"]
 
 
 def test_the_module_calls_maintenance_down():
@@ -165,8 +174,9 @@ def around(phase):
 
 def test_hooks_around_the_end_of_maintenance():
     hooks = around("up")
-    end = ["restart, verify", "before_up: up", "up", "after_up: up"]
+    end = ["restart, verify", "before_up: up", "up"]
     assert told([*LIVE, "up"], hooks=hooks) == ["switch", *end]
+    assert told(["after_up", "finish"], hooks=hooks) == ["after_up: up", "finish"], "nothing goes back any more"
     assert told([*LIVE, "up"], batch=2, hooks=hooks)[2:] == end
     assert told([*LIVE, "up"], ["app1"], hooks={"before_up": hooks["before_up"]}) == [
         "switch, restart, verify",
@@ -220,7 +230,6 @@ def test_each_run_knows_its_task_file():
         "stage",
         "phase",
         "migrate",
-        "phase",
         "phase",
         "finish",
     ]

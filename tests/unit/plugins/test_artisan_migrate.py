@@ -109,6 +109,12 @@ def test_what_needs_consent(migrate, driver, query, rows, asked):
     assert [risk["needs_consent"] for risk in result["risks"]] == asked
 
 
+@pytest.mark.parametrize("connection, elsewhere", [("default", False), ("reports", True)])
+def test_connection_of_a_risk_is_told(migrate, connection, elsewhere):
+    _code, result = migrate({"state": "planned"}, migrations=[BAD], connection=connection)
+    assert [(risk["connection"], risk["elsewhere"]) for risk in result["risks"]] == [(connection, elsewhere)]
+
+
 @pytest.mark.parametrize("first, doubted", [(["create table a (b int)"], True), ([], False)])
 def test_a_look_at_the_schema_is_doubted_after_other_changes(migrate, first, doubted):
     _code, result = migrate({"state": "planned"}, sql={SAFE: first}, told={BAD: {"asks_schema": True}})
@@ -235,6 +241,7 @@ def test_a_directory_without_an_application(run_module, tmp_path):
         ("Incorrect integer value: 'secret' for column a", "Incorrect integer value: *** for column a"),
         ("DETAIL: Key (email)=(secret) already exists.", "DETAIL: Key (email)=*** already exists."),
         ("DETAIL: Failing row contains (1, secret).", "DETAIL: Failing row contains ***."),
+        ('ERROR: invalid input syntax for type integer: "secret"', "ERROR: invalid input syntax for type integer: ***"),
         ("Table 'a' already exists", "Table 'a' already exists"),
     ],
 )

@@ -340,11 +340,19 @@ def test_nothing_is_restored_without_both_commands(lite, managed, args, text):
 
 def test_command_that_gives_the_same_id_again(lite, managed):
     same = ["echo", "latest"]
-    managed(command=same)
+    taken = managed(command=same)[1]["snapshot"]["created_at"]
     write_note(lite, "second")
-    code, result = managed(state="restored", id="latest", command=same)
-    assert (code, rows(lite)) == (1, ["first", "second"])
-    assert "gave the state before the id latest as well" in result["msg"]
+    for args in ({}, {"state": "restored", "id": "latest"}):
+        code, result = managed(command=same, **args)
+        assert (code, rows(lite)) == (1, ["first", "second"])
+        assert f"'latest', is not the id of a new snapshot: the snapshot of {taken} has it" in result["msg"]
+
+
+@pytest.mark.parametrize("told", ["None", "null", "snapshot s15 is complete"])
+def test_command_whose_last_line_is_no_id(place, managed, told):
+    code, result = managed(command=["echo", told])
+    assert (code, f"its last line, '{told}', is not the id of a new snapshot" in result["msg"]) == (1, True)
+    assert names(place) == []
 
 
 def test_what_was_there_is_restored_when_the_command_fails(tmp_path, lite, managed):

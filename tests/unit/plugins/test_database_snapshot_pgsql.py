@@ -6,6 +6,7 @@ import contextlib
 import glob
 import gzip
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.slipway.laravel.plugins.module_utils import _probe, _snapshot
+from ansible_collections.slipway.laravel.plugins.module_utils._errors import SnapshotError
 
 # With all that a file of passwords, a file of variables and a string of SQL could take for their own.
 PASSWORD = "p:a\\ss#\"w'or d"  # noqa: S105
@@ -30,6 +32,13 @@ def test_comments_on_extensions_are_left_out_but_not_data():
     assert loaded("COMMENT ON EXTENSION a IS 'b';", *data, "COMMENT ON EXTENSION c IS 'd';") == [
         f"{line}\n" for line in data
     ]
+
+
+def test_setting_that_older_servers_do_not_know_is_left_out_but_not_of_what_the_application_has():
+    setting, name = "SET transaction_timeout = 0;", "-- Name: f(); Type: FUNCTION; Schema: public; Owner: -"
+    data = ["COPY public.a (b) FROM stdin;", setting, "\\."]
+    told = loaded("SET lock_timeout = 0;", setting, "SET row_security = off;", name, setting, *data)
+    assert told == [f"{line}\n" for line in ("SET lock_timeout = 0;", "SET row_security = off;", name, setting, *data)]
 
 
 def test_grants_are_tried_but_only_where_a_dump_has_them():
@@ -227,6 +236,22 @@ def test_schema_of_another_account_keeps_everything_as_it_is(shop, snapshot):
     assert "was not loaded, and the database was not changed: psql exited 3: " in result["msg"]
     assert "must be owner of schema audit" in result["msg"]
     assert "NOT WHOLE" not in result["msg"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "error"),
+    [
+        ("7\tbob@example.com\n7\tann@example.com", "duplicate key value violates unique constraint"),
+        ("bob@example.com\tx", "invalid input syntax for type integer: ***"),
+    ],
+)
+def test_load_that_fails_tells_no_rows(shop, tmp_path, rows, error):
+    before = shop.state()
+    server = _snapshot.Server(_snapshot.database_of(f"{tmp_path}/.env", {}), {})
+    head = "SET transaction_timeout = 0;\ncreate table n (id int primary key, mail text);\n"
+    with pytest.raises(SnapshotError, match=re.escape(error)) as failed:
+        server.load(f"{line}\n".encode() for line in f"{head}COPY n FROM stdin;\n{rows}\n\\.".split("\n"))
+    assert ("example.com" in str(failed.value), shop.state() == before) == (False, True), failed.value
 
 
 def test_table_of_another_account_is_restored_as_our_own(shop, snapshot):

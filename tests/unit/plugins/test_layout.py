@@ -351,6 +351,16 @@ def test_lock_of_a_dead_run_waits_for_what_that_has_begun(layout):
     assert layout.holds_lock("run-2")
 
 
+def test_lock_that_was_given_back_waits_for_what_still_works_here(layout):
+    with layout.at_work(), pytest.raises(LockedError, match="is free, but a module is at work: its controller is gone"):
+        layout.lock("run-1", "ann", 60, True)
+    assert layout.lock_holder() is None
+    assert layout.lock("run-1", "ann", 60, False) is None
+    # The lock that is ours already is of no other.
+    with layout.at_work():
+        layout.lock("run-1", "ann", 60, False)
+
+
 def test_work_is_over_with_its_process(layout):
     code = "import sys\nfrom ansible_collections.slipway.laravel.plugins.module_utils._layout import Layout\n"
     code += "with Layout(sys.argv[1]).at_work(): print(flush=True); sys.stdin.read()"

@@ -161,11 +161,82 @@ def test_revert_leaves_the_site_shut_where_its_database_may_not_fit(live, web):
     found = evidence(result)
     assert (code, result["changed"], result["current"]) == (0, False, "r1")
     assert (found["reverted"], found["shut"]) == (False, True)
-    assert (is_down(live), live.locked()) == (True, False)
-    # The next run makes it its own, and ends it.
-    assert live.run("preflight", release="", run="run-2")[0] == 0
-    assert live.run("finish", release="r1", run="run-2", health_url=web)[0] == 0
-    assert is_down(live) is False
+    assert (is_down(live), live.locked(), marker(live)["held"]) == (
+        True,
+        False,
+        "its database may not fit what is live",
+    )
+
+
+def test_revert_says_that_the_site_was_open_already(live, web):
+    down(live, health_url=web)
+    live.run("up", release="r2", health_url=web)
+    found = evidence(live.run("revert", release="r1", previous="r2", stay_shut=True)[1])
+    assert (found["shut"], found["open"], marker(live)) == (False, True, None)
+
+
+# Around a restore
+
+HELD = "a rollback by ann began to restore snapshot s1"
+
+
+def test_no_other_run_opens_a_site_whose_database_nobody_knows(live, web):
+    """The controller is killed in a restore; somebody releases, and then rolls back without the confirmation."""
+    down(live, health_url=web, maintenance_held=HELD)
+    known = marker(live)
+    code, result = live.run("preflight", release="", run="release", takeover=True, health_url=web)
+    assert (code, f"the site is held shut since {known['since']}: {HELD}. Restore" in result["msg"]) == (1, True)
+    assert (is_down(live), marker(live)) == (True, known)
+    code, result = live.run("preflight", release="", run="asks", takeover=True, maintenance_held="another")
+    assert code == 0, result["msg"]
+    code, result = live.run("revert", release="r1", previous="r2", run="asks", health_url=web, maintenance_held="a")
+    found = evidence(result)
+    assert (code, found["shut"], found["maintenance"]["left"]) == (0, True, f"held shut: {HELD}")
+    assert (is_down(live), marker(live)["held"], live.locked()) == (True, HELD, False)
+    for last in ("up", "finish"):
+        live.lock("other")
+        assert live.run(last, release="r2", run="other", health_url=web)[0] == 0
+        assert is_down(live)
+
+
+def test_site_that_is_held_opens_when_a_restore_has_ended_well(live, web):
+    down(live, health_url=web, maintenance_held=HELD)
+    given = {"run": "cure", "release": "r2", "health_url": web, "maintenance_secret": SECRET, "maintenance_held": "b"}
+    code, result = live.run("preflight", "down", **given, takeover=True)
+    assert (code, marker(live)["held"], marker(live)["held_by"]) == (0, HELD, "run-1"), result.get("msg")
+    assert live.run("up", **given)[0] == 0
+    assert (is_down(live), marker(live)) == (False, None)
+
+
+def test_run_whose_restore_changed_nothing_opens_the_site_again(live, web):
+    down(live, health_url=web, maintenance_held=HELD)
+    code, result = live.run("revert", release="r1", previous="r2", health_url=web, maintenance_held=HELD)
+    assert (code, evidence(result)["shut"], is_down(live), marker(live)) == (0, False, False, None)
+
+
+def test_operator_opens_a_site_that_is_held_and_keeps_it_shut(live, web):
+    down(live, health_url=web, maintenance_held=HELD)
+    live.lock("operator")
+    by_hand = {"run": "operator", "release": "", "health_url": web, "maintenance_kept": True}
+    assert down(live, **by_hand)[0] == 0
+    # The other hosts could not be shut, so that this one is opened again.
+    assert live.run("up", **by_hand)[0] == 0
+    assert (is_down(live), marker(live)["held"]) == (True, HELD)
+    assert live.run("up", **by_hand, maintenance_held="off")[0] == 0
+    assert (is_down(live), marker(live)) == (False, None)
+
+
+def test_restore_that_ended_well_leaves_the_operators_maintenance_alone(live, web):
+    down(live, health_url=web, maintenance_kept=True)
+    down(live, health_url=web, maintenance_held=HELD)
+    live.run("up", release="r2", health_url=web, maintenance_held=HELD)
+    assert (is_down(live), marker(live)["kept"], marker(live)["held"]) == (True, True, "")
+
+
+def test_host_with_nothing_live_is_held_too(site):
+    site.lock()
+    site.run("down", maintenance_secret=SECRET, maintenance_held=HELD)
+    assert "is held shut" in site.run("preflight", release="", run="next", takeover=True)[1]["msg"]
 
 
 def test_maintenance_of_a_killed_run_lasts_until_the_next_run_is_over(live, web):

@@ -239,16 +239,23 @@ def test_preflight_names_the_process_of_the_holder_and_takes_the_lock_when_that_
     assert (code, evidence(result)["taken_from"]["run"]) == (0, "run-1")
 
 
-def test_preflight_waits_for_what_a_dead_run_has_begun(live, monkeypatch):
-    live.lock("run-2")
+@pytest.mark.parametrize("given_back", [False, True])
+def test_preflight_waits_for_what_a_dead_run_has_begun(live, monkeypatch, given_back):
+    def lock():
+        live.lock("run-2")
+        if given_back:
+            (live.root / ".slipway/lock").unlink()
+        return {} if given_back else {"dead_run": "run-2"}
+
+    given = lock()
     work = Layout(str(live.root)).at_work()
     work.__enter__()
     threading.Timer(0.5, work.__exit__, (None, None, None)).start()
-    assert live.run("preflight", release="", dead_run="run-2")[0] == 0
-    live.lock("run-2")
+    assert live.run("preflight", release="", **given)[0] == 0
+    lock()
     monkeypatch.setattr(_phases, "_WORK_ENDS", 0.3)
     with Layout(str(live.root)).at_work():
-        assert "its work here goes on" in live.run("preflight", release="", dead_run="run-2")[1]["msg"]
+        assert "its work here goes on" in live.run("preflight", release="", **given)[1]["msg"]
 
 
 def test_phases_are_seen_to_be_at_work(live, monkeypatch):

@@ -187,6 +187,31 @@ def test_restore_by_command(staged):
     assert (site.home / "db.sqlite.told").read_text() == f"{ID} {ID}\n"
 
 
+@pytest.mark.parametrize(
+    ("restoring", "known"),
+    [
+        # What it prints need not be text.
+        ("printf '\\377' >&2; exit 3", {"safety"}),
+        ('[ "$0" != bad ]', {"unchanged"}),
+    ],
+)
+def test_restore_that_failed_says_what_is_known_of_the_database(staged, restoring, known):
+    site = staged()
+    run(site, "snapshot", snapshot_command=["echo", "bad"])
+    commands = {"snapshot_command": ["echo", "{release}"], "restore_command": ["sh", "-c", restoring, "{snapshot}"]}
+    code, result = run(site, "restore", snapshot_id="bad", **commands)
+    found = evidence(result)
+    assert (code, result["failed_phase"], known) == (1, "restore", {"safety", "unchanged"} & set(found)), result["msg"]
+    assert found.get("safety", "-before-restore").endswith("-before-restore")
+
+
+def test_restore_under_an_open_site_is_none(staged):
+    site = staged()
+    taken = evidence(run(site, "snapshot")[1])["id"]
+    code, result = run(site, "restore", snapshot_id=taken, maintenance_held="why")
+    assert (code, evidence(result)["open"], "the site is open" in result["msg"]) == (1, True, True)
+
+
 def test_nothing_is_migrated_when_the_snapshot_fails(staged):
     site = staged()
     code, result = run(site, "snapshot", "migrate", snapshot_command=["false"])

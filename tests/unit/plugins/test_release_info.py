@@ -93,7 +93,7 @@ def test_layout_of_deployer(site, info):
     assert {entry["made_by"] for entry in found["releases"]} == {"another tool"}
     named = [(entry["release"], entry["commit"], entry["version"]) for entry in found["releases"]]
     assert sorted(named) == [("10", "commit-10", "main"), ("11", "commit-11", None), ("9", "commit-9", None)]
-    assert found["maintenance"] == {"down": False, "run": None, "since": None, "flags": []}
+    assert found["maintenance"] == {"down": False, "run": None, "since": None, "flags": [], "held": ""}
     (site.path("10") / "storage/framework/down").touch()
     assert info()["maintenance"]["down"] is True
     assert found["problems"] == [

@@ -41,6 +41,39 @@ def kinds(dialect, *queries):
     return [(risk["kind"], risk["table"]) for query in queries for risk in known.classify(query)]
 
 
+@pytest.mark.parametrize(
+    ("dialect", "default", "heavy"),
+    [
+        ("mysql", "default (uuid())", True),
+        ("mysql", "default (rand())", True),
+        ("mysql", "null default (json_array()) after `name`", True),
+        ("mysql", "default uuid()", True),
+        ("mysql", "not null default current_timestamp(3) on update current_timestamp(3)", False),
+        ("mysql", "not null default now()", False),
+        ("mysql", "not null default 'f()' comment 'default (uuid())'", False),
+        ("mysql", "default null check (length(`x`) > 0)", False),
+        ("pgsql", "default gen_random_uuid()", True),
+        ("pgsql", "not null default random()", True),
+        ("pgsql", "default (clock_timestamp() at time zone 'utc')", True),
+        ("pgsql", "default nextval('numbers'::regclass) not null", True),
+        ("pgsql", 'default public."uuid_generate_v4"()', True),
+        ("pgsql", "default 'x'::text || f('y')", True),
+        ("pgsql", "default CURRENT_TIMESTAMP(0) not null", False),
+        ("pgsql", "default (now() at time zone 'utc')", False),
+        ("pgsql", "default timezone('utc', now())", False),
+        ("pgsql", "default 'x'::character varying(9) check (length(x) > 0)", False),
+        ("pgsql", "default ('0'::numeric(8, 2))", False),
+        ("pgsql", "default (-1)", False),
+        ("pgsql", "default '{}'::jsonb", False),
+        ("pgsql", "default array[1]::int[]", False),
+    ],
+)
+def test_default_that_may_differ_from_row_to_row_writes_the_table_anew(dialect, default, heavy):
+    quote = "`" if dialect == "mysql" else '"'
+    query = f"alter table {quote}big{quote} add column {quote}x{quote} varchar(9) {default}"
+    assert kinds(dialect, query) == ([("long_lock", "big")] if heavy else [])
+
+
 # Statements as Laravel's grammars write them, and as people do by hand: those of MySQL
 
 
@@ -56,6 +89,12 @@ def kinds(dialect, *queries):
         ("alter table `empty` add `age` int not null", []),
         ("insert into `users` (`name`) values (?)", []),
         ("create or replace view v as select * from users", []),
+        ("create or replace table tags (id int)", []),
+        ("create or replace temporary table users (id int)", []),
+        ("create or replace table users (id int)", [("drop_table", "users")]),
+        ("create or replace table `users` as select 1 as id", [("drop_table", "users")]),
+        ("select release_lock('x'), version()", []),
+        ("select purge_old()", [("unknown", "")]),
         ("set foreign_key_checks=0;", []),
         ("SELECT * FROM users WHERE name = 'drop table users'", []),
         ("-- drop table users\n", []),
@@ -190,6 +229,11 @@ def test_mysql(query, expected):
         ("with gone as (delete from users returning *) select * from gone", [("delete_data", "")]),
         ("with x as (select 1) update users set name = 'a'", [("update_data", "")]),
         ("select * from users for update", []),
+        ("select setval(pg_get_serial_sequence('users', 'id'), coalesce((select max(id) from users), 1), false)", []),
+        ("select set_config('search_path', '', false), 1::numeric(8, 2) in (1), exists (select 1 from users)", []),
+        ("select drop_chunks('x', interval '3 months')", [("unknown", "")]),
+        ('SELECT public."Purge"((select max(id) from users))', [("unknown", "")]),
+        ("select purge(id) from users", []),
         ("comment on column users.name is 'drop table users'", []),
         ("alter type mood add value 'x'", []),
         ("alter type mood rename value 'x' to 'y'", [("unknown", "")]),

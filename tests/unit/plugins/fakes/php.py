@@ -180,11 +180,11 @@ def migrations(app, asked):
         answer["unlocked"] = True
     if asked["do"] == "plan":
         for name in pending:
-            statements = [["default", query] for query in app.get("sql", {}).get(name, [])]
+            statements = [[app.get("connection", "default"), query] for query in app.get("sql", {}).get(name, [])]
             told = {"migration": name, "statements": statements, "error": None, "skipped": name in app["skipped"]}
             answer["migrations"].append({**told, **app.get("told", {}).get(name, {})})
         known = {"driver": answer["driver"], "existing": None, "schemas": [], "tables": app.get("tables", {})}
-        answer["connections"] = {"default": known}
+        answer["connections"] = {"default": {**known, "elsewhere": False}, "reports": {**known, "elsewhere": True}}
         for name in app.get("untold", []):
             answer["migrations"] = [entry for entry in answer["migrations"] if entry["migration"] != name]
     print("\nslipway:" + json.dumps(answer))

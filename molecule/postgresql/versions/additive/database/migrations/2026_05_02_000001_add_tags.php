@@ -2,6 +2,7 @@
 
 use Illuminate\Database\Migrations\Migration;
 use Illuminate\Database\Schema\Blueprint;
+use Illuminate\Support\Facades\DB;
 use Illuminate\Support\Facades\Schema;
 
 return new class extends Migration
@@ -18,6 +19,8 @@ return new class extends Migration
             // Of a table with few rows.
             $table->index('state');
         });
+        // Writes, so that it must not be carried out for the plan.
+        DB::statement("select setval(pg_get_serial_sequence('orders', 'id'), (select max(id) from orders))");
         if (! Schema::hasColumn('customers', 'tag_id')) {
             Schema::table('customers', function (Blueprint $table) {
                 $table->foreignId('tag_id')->nullable()->constrained();
