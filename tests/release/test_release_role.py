@@ -6,6 +6,7 @@ The runs are made once, in an order that an operator could have made them in; ea
 from __future__ import annotations
 
 import json
+import socketserver
 import threading
 import time
 
@@ -355,6 +356,39 @@ def test_host_that_nginx_does_not_know_stops_the_release_before_anything_is_drai
     assert "in an upstream for app2; nothing was drained" in told(run)
     assert f"{upstreams} of web1 has no line" in told(run)
     assert (upstreams.read_text(), run.live) == (text, dict.fromkeys(HOSTS, before))
+
+
+def test_host_that_haproxy_does_not_know_stops_the_release_before_anything_is_drained(stage):
+    before = stage.fleet.live("web1")
+    told_to = []
+    # A played HAProxy with web1 and a server of somebody else; haproxy_drain's own tests have more of one.
+    rows = "# pxname,svname,scur,status,\nshop,web1,0,UP,\nshop,app9,0,UP,\n"
+
+    class Admin(socketserver.StreamRequestHandler):
+        def handle(self):
+            told_to.append(self.rfile.readline().decode().strip())
+            self.wfile.write(rows.encode() if told_to[-1].startswith("show stat") else b"\n")
+
+    path = stage.home / "admin.sock"
+    with socketserver.ThreadingUnixStreamServer(str(path), Admin) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        run = stage.release(
+            "v2",
+            release_strategy="rolling",
+            release_drain="haproxy",
+            release_drain_hosts=["web1"],
+            release_drain_become=False,
+            release_drain_haproxy_socket=str(path),
+            release_force=True,
+        )
+        server.shutdown()
+    assert (run.status, run.outcome()["outcome"]) == (2, "aborted"), run.output
+    assert "HAProxy of web1 has no server web2, only app9, web1; nothing was drained. Let release_drain_server" in told(
+        run
+    )
+    assert run.live == dict.fromkeys(HOSTS, before)
+    # What it does know is in use, as it was.
+    assert [command for command in told_to if command.startswith("set")] == ["set server shop/web1 state ready"]
 
 
 def test_hosts_that_get_no_requests_go_with_the_last_batch_and_are_not_drained(stage):
