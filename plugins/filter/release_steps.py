@@ -40,11 +40,18 @@ options:
     type: dict
     default: {}
   batch:
-    description: How many hosts are switched at a time, a number or a percentage; empty for all together.
+    description: >-
+      How many of the hosts that get requests are switched at a time, a number or a percentage of them; empty for all
+      together. The other hosts are switched with the last of them.
     type: raw
     default: ""
+  web:
+    description: Hosts that get requests; empty when all of them do, or none.
+    type: list
+    elements: string
+    default: []
   drain:
-    description: Whether a batch is taken out of its load balancer around the switch.
+    description: Whether the hosts of a batch that get requests are taken out of their load balancer around the switch.
     type: bool
     default: false
 """
@@ -126,7 +133,7 @@ def hook_steps(name: str, hooks: Any, hosts: Sequence[str], groups: Mapping[str,
 
 
 def batches(hosts: Sequence[str], size: Any) -> list[list[str]]:
-    """The hosts in groups of a size, a number or a percentage of all, but at least one."""
+    """Hosts in groups of a size, a number or a percentage of all, but at least one."""
     text = str(size).strip()
     try:
         number = int(len(hosts) * float(text[:-1]) / 100) if text.endswith("%") else int(text)
@@ -138,8 +145,22 @@ def batches(hosts: Sequence[str], size: Any) -> list[list[str]]:
     return [list(hosts[start : start + number]) for start in range(0, len(hosts), number)]
 
 
+def batched_runs(hosts: Sequence[str], web: Sequence[str], batch: Any, drain: bool) -> list[Step]:
+    """The switch in batches. They are of hosts that get requests, for others take no part in serving them."""
+    parts = batches(web or hosts, batch)
+    others = [host for host in hosts if web and host not in web]
+    found: list[Step] = []
+    for part in parts:
+        # With the last one: by then the release has proven to be well on the hosts before.
+        together = part + (others if part is parts[-1] else [])
+        found += [{"drain": "drain", "hosts": part}] if drain else []
+        found += [{"names": ["switch"], "with": ["restart", "verify"], "hosts": together, "workers": False}]
+        found += [{"drain": "undrain", "hosts": part}] if drain else []
+    return found
+
+
 def runs(
-    phases: Sequence[str], hosts: Sequence[str], at: Mapping[str, Sequence[str]], batch: Any, drain: bool
+    phases: Sequence[str], hosts: Sequence[str], at: Mapping[str, Sequence[str]], batched: list[Step]
 ) -> list[Step]:
     """Runs of the module with the phases that share each, and what stands between them."""
     where = {phase: list(at.get(phase, hosts)) for phase in phases}
@@ -167,11 +188,8 @@ def runs(
         names = [phase]
         if phase == "migrate" and set(at.get("probe", [])) & set(where[phase]) and "maintenance" not in phases:
             names.append("probe")
-        if phase == "switch" and batch:
-            for part in batches(hosts, batch):
-                found += [{"drain": "drain", "hosts": part}] if drain else []
-                found += [{"names": ["switch"], "with": ["restart", "verify"], "hosts": part, "workers": False}]
-                found += [{"drain": "undrain", "hosts": part}] if drain else []
+        if phase == "switch" and batched:
+            found += batched
         elif (before, phase) in free and found and where[phase] == found[-1]["hosts"] and "names" in found[-1]:
             found[-1]["names"] += names
         elif where[phase]:
@@ -214,11 +232,12 @@ def release_steps(
     hooks: Mapping[str, Any] | None = None,
     groups: Mapping[str, Sequence[str]] | None = None,
     batch: Any = "",
+    web: Sequence[str] = (),
     drain: bool = False,
 ) -> list[Step]:
     """What the role does, in order."""
     wanted, known = hooks or {}, groups or {}
-    planned = runs(phases, hosts, at or {}, batch, drain)
+    planned = runs(phases, hosts, at or {}, batched_runs(hosts, web, batch, drain) if batch else [])
     # A phase in batches has its hooks around all of them.
     left = [name for run in planned for name in run.get("names", [])]
     began: set[str] = set()

@@ -6,6 +6,7 @@ The runs are made once, in an order that an operator could have made them in; ea
 from __future__ import annotations
 
 import json
+import socketserver
 import threading
 import time
 
@@ -166,7 +167,18 @@ def test_release_in_check_mode_of_what_is_new(stage):
         ({"release_drain": "nowhere.yml"}, "release_drain (nowhere.yml) is no task file"),
         ({"release_drain": "nginx"}, "release_drain needs the load balancers in release_drain_hosts"),
         ({"release_hooks": {"failed": [{"tasks": "/nowhere.yml"}]}}, "task files that are not there: /nowhere.yml"),
-        ({"release_drain": "/dev/null", "release_strategy": "rolling", "release_serial": 2}, "all hosts in one batch"),
+        (
+            {"release_drain": "/dev/null", "release_strategy": "rolling", "release_serial": 2},
+            "in one batch (web1, web2)",
+        ),
+        (
+            {"release_drain": "/dev/null", "release_strategy": "rolling", "release_serial": "150%"},
+            "release_serial (150%) has all hosts that get requests in one batch",
+        ),
+        (
+            {"release_strategy": "rolling", "release_serial": "all"},
+            "release_serial is a number of hosts or a percentage",
+        ),
         ({"release_build_host": "web9"}, "release_build_host (web9)"),
         ({"release_artifact_url": "http://127.0.0.1/x", "release_artifact_sha256": "abc"}, "64 hexadecimal digits"),
     ],
@@ -344,6 +356,58 @@ def test_host_that_nginx_does_not_know_stops_the_release_before_anything_is_drai
     assert "in an upstream for app2; nothing was drained" in told(run)
     assert f"{upstreams} of web1 has no line" in told(run)
     assert (upstreams.read_text(), run.live) == (text, dict.fromkeys(HOSTS, before))
+
+
+def test_host_that_haproxy_does_not_know_stops_the_release_before_anything_is_drained(stage):
+    before = stage.fleet.live("web1")
+    told_to = []
+    # A played HAProxy with web1 and a server of somebody else; haproxy_drain's own tests have more of one.
+    rows = "# pxname,svname,scur,status,\nshop,web1,0,UP,\nshop,app9,0,UP,\n"
+
+    class Admin(socketserver.StreamRequestHandler):
+        def handle(self):
+            told_to.append(self.rfile.readline().decode().strip())
+            self.wfile.write(rows.encode() if told_to[-1].startswith("show stat") else b"\n")
+
+    path = stage.home / "admin.sock"
+    with socketserver.ThreadingUnixStreamServer(str(path), Admin) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        run = stage.release(
+            "v2",
+            release_strategy="rolling",
+            release_drain="haproxy",
+            release_drain_hosts=["web1"],
+            release_drain_become=False,
+            release_drain_haproxy_socket=str(path),
+            release_force=True,
+        )
+        server.shutdown()
+    assert (run.status, run.outcome()["outcome"]) == (2, "aborted"), run.output
+    assert "HAProxy of web1 has no server web2, only app9, web1; nothing was drained. Let release_drain_server" in told(
+        run
+    )
+    assert run.live == dict.fromkeys(HOSTS, before)
+    # What it does know is in use, as it was.
+    assert [command for command in told_to if command.startswith("set")] == ["set server shop/web1 state ready"]
+
+
+def test_hosts_that_get_no_requests_go_with_the_last_batch_and_are_not_drained(stage):
+    log = stage.home / "one-web-host"
+    variables = {
+        "release_drain": str(stage.home / "drain.yml"),
+        "drained": str(log),
+        "release_force": True,
+        "release_strategy": "rolling",
+    }
+    # A single host that gets requests is not taken out: there would be nobody.
+    only = "{{ '' if inventory_hostname == 'web1' else release_drain_url }}"
+    url = json.loads((stage.home / "inventories/production/hosts.json").read_text())["laravel"]["vars"][
+        "release_http_url"
+    ]
+    run = stage.release("v2", release_http_url=only, release_drain_url=url, **variables)
+    assert (run.status, run.outcome()["outcome"]) == (0, "success"), run.output
+    assert not log.exists()
+    assert run.phases("web2")[-4:] == ["switch", "restart", "verify", "finish"]
 
 
 def test_rolling_rollback(stage):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
 import ssl
 import threading
@@ -35,10 +36,28 @@ frontend shop
   default_backend shop
 backend shop
   balance roundrobin
-  option httpchk GET /up
-  http-check send hdr Host www.example.com
-  server app1 {app1}:80 check inter 500ms
-  server app2 {app2}:80 check inter 500ms
+  cookie SERVER insert indirect nocache
+  server app1 {app1}:80 cookie app1 check inter 500ms addr 127.0.0.1 port 8091
+  server app2 {app2}:80 cookie app2 check inter 500ms addr 127.0.0.1 port 8092
+"""
+# Names of the servers that HAProxy's operator has put into maintenance, which is 0x01 in the column srv_admin_state.
+IN_MAINTENANCE = (
+    "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/haproxy/admin.sock');"
+    "s.sendall(b'show servers state shop\\n'); t = s.makefile().read().splitlines()[2:];"
+    "print(*[f[3] for f in map(str.split, t) if len(f) > 6 and int(f[6]) & 1])"
+)
+# What the health checks ask listens on the balancer itself: app1 is down from when it is drained until 3 s after it
+# came back. Starting that takes a moment, so the time is taken before.
+UNWELL_FOR_A_WHILE = """
+cat >/run/maintenance.py <<'PYTHON'
+{maintenance}
+PYTHON
+until python3 /run/maintenance.py | grep -q app1; do sleep 0.1; done
+systemctl stop check-app1
+while python3 /run/maintenance.py | grep -q app1; do sleep 0.1; done
+sleep 3
+date +%s.%N >/run/well
+{start}
 """
 
 
@@ -52,8 +71,9 @@ class Answer(NamedTuple):
 class Visitors:
     """Requests through the load balancer, each on a connection of its own, from three clients until the block ends."""
 
-    def __init__(self, address: str, tls: bool) -> None:
+    def __init__(self, address: str, tls: bool, cookie: str = "") -> None:
         self.address, self.tls = address, tls
+        self.headers = {"Host": NAME, "Connection": "close", **({"Cookie": cookie} if cookie else {})}
         self.answers: list[Answer] = []
         self.failures: list[str] = []
         self._over = threading.Event()
@@ -67,7 +87,7 @@ class Visitors:
                 context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
                 plain = socket.create_connection((self.address, 443), 10)
                 connection.sock = context.wrap_socket(plain, server_hostname=NAME)
-            connection.request("GET", "/release", headers={"Host": NAME, "Connection": "close"})
+            connection.request("GET", "/release", headers=self.headers)
             response = connection.getresponse()
             return response.status, response.read()
         finally:
@@ -112,7 +132,7 @@ class Watch:
         return [(float(line[0]), end, set(line[1:])) for line, end in zip(lines, ends, strict=True)]
 
 
-@pytest.fixture(name="addresses")
+@pytest.fixture(name="addresses", scope="module")
 def addresses_fixture(request):
     inventory = request.config.option.ansible_inventory
     runner = AnsibleRunner(inventory)
@@ -163,7 +183,13 @@ def test_rolling_release_behind_nginx_fails_no_request(play, host, addresses):
     drain = {"release_drain": "nginx", "release_drain_hosts": "{{ groups['front'] }}"}
     with Visitors(addresses["web1"], tls=True) as visitors:
         released = release(
-            play, "v1.1.0", release_strategy="rolling", release_drain_server="{{ site_address }}", **drain
+            play,
+            "v1.1.0",
+            release_strategy="rolling",
+            # Of the two hosts that get requests, not of all four.
+            release_serial="50%",
+            release_drain_server="{{ site_address }}",
+            **drain,
         )
         time.sleep(1)
     periods = watch.end()
@@ -199,39 +225,73 @@ def test_release_that_is_bad_puts_every_host_back_behind_nginx(play, host, addre
     assert host.file(UPSTREAMS).content_string == before
 
 
-@pytest.fixture(name="haproxy")
+def listens(name: str, port: int) -> str:
+    """The command that lets a server of HAProxy be up."""
+    return f"systemd-run --quiet --unit=check-{name} python3 -m http.server {port} --bind 127.0.0.1"
+
+
+@pytest.fixture(name="haproxy", scope="module")
 def haproxy_fixture(host, addresses):
     """HAProxy in place of nginx on the front, where the firewall lets people in."""
     host.check_output("DEBIAN_FRONTEND=noninteractive apt-get install -y -q haproxy")
     host.check_output("printf %s >/etc/haproxy/haproxy.cfg", HAPROXY.format(**addresses))
+    host.check_output(f"{listens('app1', 8091)}; {listens('app2', 8092)}")
     host.check_output("systemctl stop nginx && systemctl restart haproxy")
     yield
     host.check_output("systemctl disable --now haproxy && systemctl start nginx")
+    host.check_output("systemctl stop check-app1 check-app2")
+
+
+BEHIND_HAPROXY = {
+    "release_force": True,
+    "release_strategy": "rolling",
+    "release_serial": "50%",
+    "release_drain": "haproxy",
+    "release_drain_hosts": "{{ groups['front'] }}",
+}
+
+
+@pytest.mark.usefixtures("haproxy")
+def test_host_that_haproxy_does_not_know_stops_the_release_before_anything_is_drained(play, host, addresses):
+    watch = Watch(host, f'python3 -c "{IN_MAINTENANCE}"')
+    with Visitors(addresses["web1"], tls=False) as visitors:
+        # Without a backend the names are looked for in all of them; that of the hosts is their container's.
+        released = release(play, "v1.0.0", **BEHIND_HAPROXY)
+    periods = watch.end()
+    assert released.status != 0
+    told = " ".join(released.output.split())
+    assert re.search(
+        r"HAProxy of \S+-web1 has no server \S+-app1, \S+-app2, only app1, app2; nothing was drained", told
+    )
+    assert "Let release_drain_server be the name that stands there" in told
+    assert {name for _began, _ended, names in periods for name in names} == set()
+    assert visitors.failures == []
+    assert len({answer.release for answer in visitors.answers}) == 1, "nothing was switched"
 
 
 @pytest.mark.usefixtures("haproxy")
 def test_rolling_release_behind_haproxy_fails_no_request(play, host, addresses):
-    states = (
-        "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/haproxy/admin.sock');"
-        "s.sendall(b'show servers state shop\\n'); t = s.makefile().read().splitlines()[2:];"
-        # Columns srv_name and srv_admin_state, in which 0x08 is a drain that an operator asked for.
-        "print(*[f[3] for f in map(str.split, t) if len(f) > 6 and int(f[6]) & 8])"
-    )
-    watch = Watch(host, f'python3 -c "{states}"')
-    with Visitors(addresses["web1"], tls=False) as visitors:
+    watch = Watch(host, f'python3 -c "{IN_MAINTENANCE}"')
+    unwell = UNWELL_FOR_A_WHILE.format(maintenance=IN_MAINTENANCE, start=listens("app1", 8091))
+    host.check_output("setsid sh -c %s >/dev/null 2>&1 </dev/null &", unwell)
+    address = addresses["web1"]
+    with Visitors(address, tls=False) as visitors, Visitors(address, tls=False, cookie="SERVER=app1") as bound:
         released = release(
             play,
             "v1.0.0",
-            release_force=True,
-            release_strategy="rolling",
-            release_drain="haproxy",
-            release_drain_hosts="{{ groups['front'] }}",
             release_drain_server="{{ inventory_hostname | regex_replace('^.*-', '') }}",
-            release_drain_haproxy_backend="shop",
+            **BEHIND_HAPROXY,
         )
         time.sleep(1)
     periods = watch.end()
     assert released.status == 0, released.errors
-    assert visitors.failures == []
-    assert Counter(answer.status for answer in visitors.answers).keys() == {200}
-    assert was_drained(visitors, periods, {"app1": "app1", "app2": "app2"}, "haproxy") == ["app1", "app2"]
+    servers = {"app1": "app1", "app2": "app2"}
+    for some in (visitors, bound):
+        assert some.failures == []
+        assert Counter(answer.status for answer in some.answers).keys() == {200}
+        # Also those whom their cookie binds to a host that is out.
+        assert was_drained(some, periods, servers, "haproxy") == ["app1", "app2"]
+    out = [(began, names) for began, _ended, names in periods if names]
+    assert {answer.host for answer in bound.answers if answer.began < out[0][0]} == {"app1"}
+    well = float(host.file("/run/well").content_string)
+    assert out[-1][0] > well, "the next host waits until HAProxy finds this one well"

@@ -111,6 +111,31 @@ def test_a_batch_is_proven_without_its_workers_before_it_gets_requests_again():
     assert [step["workers"] for step in steps if step["file"] == "phase"] == [False, False, True]
 
 
+@pytest.mark.parametrize(
+    ("web", "others", "size", "first"),
+    [
+        (["web1", "web2"], ["worker1", "worker2", "worker3", "worker4", "worker5", "worker6"], "25%", ["web1"]),
+        (["app1", "app2"], ["worker1", "reverb1"], "50%", ["app1"]),
+        (["app1", "app2"], ["worker1", "reverb1"], 1, ["app1"]),
+        (["web1", "web2", "web3", "web4"], ["worker1"], "50%", ["web1", "web2"]),
+    ],
+)
+def test_batches_are_of_the_hosts_that_get_requests(web, others, size, first):
+    # Wherever the others stand in the inventory.
+    hosts = [*others[:1], *web, *others[1:]]
+    steps = release_steps(LIVE, hosts, batch=size, web=web, drain=True)
+    drained = [step["hosts"] for step in steps if step.get("state") == "drain"]
+    switched = [step["hosts"] for step in steps if "switch" in step.get("phases", [])]
+    assert drained[0] == switched[0] == first
+    assert [host for part in drained for host in part] == web, "nobody asks the others for anything"
+    assert switched[-1] == drained[-1] + others, "which go with the last batch"
+    assert steps[-1]["hosts"] == hosts, "and have their workers with those of all"
+
+
+def test_batches_of_a_fleet_that_gets_no_requests_are_of_all_its_hosts():
+    assert told(LIVE, batch=2, web=[]) == told(LIVE, batch=2)
+
+
 @pytest.mark.parametrize("size", ["all", "%", "x%"])
 def test_a_batch_that_is_no_number_is_refused(size):
     with pytest.raises(AnsibleFilterError, match="release_serial is a number of hosts or a percentage"):
