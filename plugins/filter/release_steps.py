@@ -175,7 +175,7 @@ def runs(
         free |= ALONE
     if "maintenance" in phases:
         # Nor for its switch, unless that is one of several batches.
-        free |= {("probe", "switch"), *([] if batch else [("switch", "restart")])}
+        free |= {("probe", "switch"), *([] if batched else [("switch", "restart")])}
     found: list[Step] = []
     for before, phase in pairwise(["", *phases]):
         if phase in HOOKS_ALONE:
