@@ -122,6 +122,7 @@ def link(layout: Layout) -> dict[str, Any] | None:
 
 def releases(layout: Layout, size: bool) -> list[dict[str, Any]]:
     current, used, running = layout.current(), releases_in_use(layout.root), workers(layout.root, node=True)
+    shown = ("pid", "kind", "command", "started", "parent")
     found = []
     for name in layout.installed():
         entry = layout.about(name)
@@ -129,11 +130,7 @@ def releases(layout: Layout, size: bool) -> list[dict[str, Any]]:
         entry["live"] = name == current
         entry["complete"] = layout.is_staged(name) if entry["made_by"] == "slipway" else None
         entry["in_use"] = name in used
-        entry["processes"] = [
-            {key: value for key, value in worker.items() if key != "release"}
-            for worker in running
-            if worker["release"] == name
-        ]
+        entry["processes"] = [{key: worker[key] for key in shown} for worker in running if worker["release"] == name]
         if size:
             entry["bytes"] = directory_size(layout.release_path(name))
         found.append(entry)
