@@ -31,7 +31,8 @@ description:
     gets a heartbeat four times in O(lock_ttl); when another run has taken it over meanwhile, the phase stops before its
     next change.
   - C(preflight) removes what a killed run has left, unless O(resume) is true. Nothing that was ever live, and nothing
-    that a process runs, is removed. It takes over a maintenance that a killed run has left, so that this run ends it.
+    that a process runs, is removed. It takes over a maintenance that a killed run has left, so that this run ends it,
+    unless O(maintenance_held) says why not.
   - A C(finish) that follows C(verify) in the same run does not fail but warns, since the release is live and well.
   - A phase can be repeated. A release that was staged to the end is recognised and only asked again.
 author:

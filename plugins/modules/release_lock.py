@@ -33,7 +33,8 @@ options:
       - What is to be.
     type: str
     choices:
-      present: The run holds the lock. Fails when another run holds it that may be alive.
+      present: The run holds the lock. Fails when another run holds it that may be alive, or a module of a run that gave
+        it back is still at work.
       absent: The run does not hold the lock. Fails when another run holds it.
       takeover: The run holds the lock, whoever had it. Make sure that nothing of that run is alive.
     default: present

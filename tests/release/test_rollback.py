@@ -286,3 +286,23 @@ def test_managed_rollback_that_fails_later_gives_the_newer_release_its_database_
     run = managed.rollback(managed.live["web1"], **failing("after_switch"))
     assert (run.status, run.outcome()["outcome"], run.live) == (2, "reverted", newer), run.output
     assert (managed.left(), stage.notes()) == ([[], []], notes)
+
+
+def test_hook_that_fails_when_the_site_is_open_takes_nothing_back(stage, managed):
+    run = managed.rollback(managed.live["web1"], **failing("after_up"))
+    assert (run.status, run.outcome()["outcome"]) == (0, "rolled back"), run.output
+    assert "Run after_up: /bin/false" in told(run)
+    assert (set(run.live.values()), managed.left()) == ({managed.before}, [[], []])
+    assert stage.notes() == managed.notes[:-1]
+
+
+def test_site_of_a_restore_that_was_killed_stays_shut_until_the_operator_opens_it(stage, managed):
+    killed = ["sh", "-c", "kill -9 $PPID", "{snapshot}"]
+    run = managed.rollback(managed.live["web1"], release_restore_command=killed)
+    assert (run.status, managed.left()) == (2, [[], HOSTS]), run.output
+    assert "how that ended is not known" in told(run)
+    refused = stage.release("v1", release_force=True)
+    assert (refused.status, managed.left(), "is held shut since" in told(refused)) == (2, [[], HOSTS], True)
+    words = [ROOT / "playbooks/maintenance.yml", "-e", json.dumps({**HEADLESS, "release_maintenance_state": "off"})]
+    opened = stage.fleet.play(*words)
+    assert (opened.status, managed.left()) == (0, [[], []]), opened.output
