@@ -29,7 +29,7 @@ from ansible_collections.slipway.laravel.plugins.module_utils import (
     _probe,
     _processes,
 )
-from ansible_collections.slipway.laravel.plugins.module_utils._artisan import Artisan, ArtisanError, fingerprint
+from ansible_collections.slipway.laravel.plugins.module_utils._artisan import Artisan, ArtisanError, error_text, fingerprint
 from ansible_collections.slipway.laravel.plugins.module_utils._errors import MigrationError, SnapshotError
 from ansible_collections.slipway.laravel.plugins.module_utils._layout import (
     MANIFEST,
@@ -62,7 +62,8 @@ if (isset($_GET['forget']) && function_exists('opcache_get_status')) {
         }
     }
 }
-echo json_encode(function_exists('opcache_get_status') ? opcache_get_status(false) : false);
+$status = function_exists('opcache_get_status') ? opcache_get_status(false) : false;
+echo json_encode($status ? $status + ['preload' => ini_get('opcache.preload')] : false);
 """
 
 # Seconds for which a worker has to last before it counts: one whose code is bad starts, and ends when it has loaded it,
@@ -495,7 +496,9 @@ class Phases(DatabasePhases, MaintenancePhases):
             return self._probe_server(path, uri)
         cookie = self._cookie()
         # There a class of the other release would answer for the one of the same name.
-        elsewhere = self._preloads_other(self._ask_opcache(), path)
+        opcache = self._ask_opcache()
+        self._try_preload(opcache.get("preload", ""), path)
+        elsewhere = self._preloads_other(opcache, path)
         if self.params["fpm_socket"] and not elsewhere:
             problem = _probe.fpm_problem(self.params["fpm_socket"], path, uri, self.host, cookie)
             if problem:
@@ -508,6 +511,20 @@ class Phases(DatabasePhases, MaintenancePhases):
             )
         why = ", asked on the command line since PHP-FPM has preloaded code of another release" if elsewhere else ""
         return f"the application answered {uri} with {status}{why}"
+
+    def _try_preload(self, file: str, path: str) -> None:
+        """Run what PHP-FPM preloads on the command line: it ends at a reload where that fails, and answers nobody."""
+        live = self.layout.current_link + os.sep
+        if not file.startswith(live):
+            return
+        ours = os.path.join(path, file[len(live) :])
+        settings = ("enable=1", "enable_cli=1", f"preload={ours}", "preload_user=")
+        argv = [self.params["php"], *(word for setting in settings for word in ("-d", f"opcache.{setting}")), "-r", ""]
+        rc, out, err = self.module.run_command(argv, environ_update=self.environment, cwd="/")
+        if rc != 0:
+            raise PhaseError(
+                f"{ours}, which PHP-FPM preloads, exits {rc}: {error_text(out, err)}; correct it, or php_fpm_preload"
+            )
 
     def _probe_server(self, path: str, uri: str) -> str:
         """Start the release beside the live one, on a port of its own, where a command for that is given."""

@@ -291,6 +291,23 @@ def test_release_is_not_probed_with_the_classes_of_another_one(live, fpm):
     assert live.run("probe", fpm_socket=fpm.address)[0] == 1
 
 
+@pytest.mark.parametrize("code, status", [("class A {}", 0), ("class A extends Missing {}", 1)])
+def test_what_fpm_would_preload_is_tried_before_it_is_live(live, fpm, code, status):
+    """At the reload PHP-FPM would end, and answer for no release at all."""
+    live.run("stage", fpm_socket=fpm.address, **live.artifact())
+    (live.path("r3") / "preload.php").write_text(f"<?php\n{code}\n")
+    told = {"preload": f"{live.root}/current/preload.php"}
+    fpm.by_script["opcache.php"] = b"\r\n\r\n" + json.dumps(told).encode()
+    found, result = live.run("probe", fpm_socket=fpm.address)
+    assert found == status, result
+    if status:
+        ours = live.path("r3") / "preload.php"
+        assert result["msg"] == (
+            f"probe: {ours}, which PHP-FPM preloads, exits 255: PHP Fatal error:  Class \"Missing\" not found in {ours} "
+            "on line 2; correct it, or php_fpm_preload"
+        )
+
+
 def test_each_of_many_answers_has_to_be_of_the_release(live, fpm, http_server, monkeypatch):
     monkeypatch.setattr(
         "ansible_collections.slipway.laravel.plugins.module_utils._processes.fpm_processes", lambda address: 8

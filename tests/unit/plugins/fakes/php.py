@@ -238,6 +238,11 @@ def main(words):
         calls.write(" ".join(["php", *words]).replace("\n", " ") + "\n")
     if words[0] == "artisan":
         artisan(application(), words[1], words[2:])
+    elif "opcache.enable=1" in words:
+        preload = next(Path(word.partition("=")[2]) for word in words if word.startswith("opcache.preload="))
+        if "Missing" in preload.read_text():
+            sys.stderr.write(f'PHP Fatal error:  Class "Missing" not found in {preload} on line 2\n')
+            sys.exit(255)
     elif "get_loaded_extensions" in words[1]:
         print("\nslipway:" + json.dumps({"version": "8.4.2", "extensions": ["Core", "mbstring", "Zend OPcache"]}))
     elif "PHP_MAJOR_VERSION" in words[1]:
