@@ -459,6 +459,9 @@ class Layout:
             if holder is not None and holder.get("run") == run:
                 os.utime(self.lock_path)
                 return None
+            if holder is not None and self._restores(holder) and self.is_at_work():
+                # Two at once would leave a database that is neither, so nobody may say that the run is dead.
+                raise LockedError(self.held(holder, "it restores the database here: wait for its end"), holder)
             if holder is not None and not takeover and holder["age"] <= ttl:
                 if holder.get("run") != dead_run:
                     raise LockedError(self.held(holder), holder)
@@ -470,6 +473,10 @@ class Layout:
                 content["taken_from"] = {name: holder.get(name) for name in ("run", "owner", "since", "phase", "age")}
             self._write_lock(content)
         return holder and {name: value for name, value in holder.items() if name != "controller"}
+
+    def _restores(self, holder: dict[str, Any]) -> bool:
+        state = self.run_state()
+        return (state.get("run"), state.get("phase")) == (holder.get("run"), "restore")
 
     def held(self, holder: dict[str, Any], remedy: str = "") -> str:
         """Say who holds the lock, and what to do."""

@@ -29,7 +29,12 @@ from ansible_collections.slipway.laravel.plugins.module_utils import (
     _probe,
     _processes,
 )
-from ansible_collections.slipway.laravel.plugins.module_utils._artisan import Artisan, ArtisanError, error_text, fingerprint
+from ansible_collections.slipway.laravel.plugins.module_utils._artisan import (
+    Artisan,
+    ArtisanError,
+    error_text,
+    fingerprint,
+)
 from ansible_collections.slipway.laravel.plugins.module_utils._errors import MigrationError, SnapshotError
 from ansible_collections.slipway.laravel.plugins.module_utils._layout import (
     MANIFEST,

@@ -351,6 +351,18 @@ def test_lock_of_a_dead_run_waits_for_what_that_has_begun(layout):
     assert layout.holds_lock("run-2")
 
 
+def test_nobody_takes_over_while_the_database_is_restored(layout):
+    layout.lock("run-1", "ann", 60, False)
+    layout.note_run("run-1", phase="restore")
+    age_lock(layout, 61)
+    for takeover in (True, False):
+        with layout.at_work(), pytest.raises(LockedError, match="it restores the database here: wait for its end"):
+            layout.lock("run-2", "bob", 60, takeover)
+    layout.lock("run-2", "bob", 60, True)
+    with layout.at_work():
+        layout.lock("run-3", "bob", 60, True)
+
+
 def test_lock_that_was_given_back_waits_for_what_still_works_here(layout):
     with layout.at_work(), pytest.raises(LockedError, match="is free, but a module is at work: its controller is gone"):
         layout.lock("run-1", "ann", 60, True)

@@ -303,7 +303,7 @@ def test_what_fpm_would_preload_is_tried_before_it_is_live(live, fpm, code, stat
     if status:
         ours = live.path("r3") / "preload.php"
         assert result["msg"] == (
-            f"probe: {ours}, which PHP-FPM preloads, exits 255: PHP Fatal error:  Class \"Missing\" not found in {ours} "
+            f'probe: {ours}, which PHP-FPM preloads, exits 255: PHP Fatal error:  Class "Missing" not found in {ours} '
             "on line 2; correct it, or php_fpm_preload"
         )
 
