@@ -480,14 +480,15 @@ class Phases(DatabasePhases, MaintenancePhases):
         self._hand_assets_on(self.release, current, lend=True)
         return len(got)
 
-    def _hand_assets_on(self, source: str, target: str, lend: bool = False) -> None:
-        """Give assets of one release to another; nothing fails for that."""
+    def _hand_assets_on(self, source: str, target: str, lend: bool = False) -> int:
+        """Give assets of one release to another, and return how many it got; nothing fails for that."""
         try:
-            _assets.share(self.layout, self.params["assets_dir"], source, target, lend=lend)
+            return len(_assets.share(self.layout, self.params["assets_dir"], source, target, lend=lend))
         except (OSError, LayoutError) as exc:
             self.module.warn(
                 f"pages of {source} that are open in browsers may miss assets where {target} is live: {exc}"
             )
+            return 0
 
     def _cache(self, artisan: Artisan, command: list[str]) -> dict[str, Any]:
         self.guard()
@@ -544,6 +545,15 @@ class Phases(DatabasePhases, MaintenancePhases):
         return f"{' '.join(argv)} answered {uri}"
 
     # switch, restart, verify
+
+    def exchange(self) -> dict[str, Any]:
+        """Give what is live and where a rollback goes each other's assets, before some hosts have one and some the
+        other; a release does so when it is staged."""
+        live = self.layout.current()
+        if self.module.check_mode or not live:
+            return {"changed": False}
+        count = self._hand_assets_on(live, self.release) + self._hand_assets_on(self.release, live, lend=True)
+        return {"changed": count > 0, "bridged": count}
 
     def switch(self) -> dict[str, Any]:
         """Make the release live by one rename."""

@@ -18,7 +18,8 @@ description:
     the host is alone and so need not wait for others, and what follows goes on with it; nothing follows when that
     version is live already. C(stage) unpacks the artifact, links what is shared, builds the caches in the final path
     and lets the new release answer a health request while the old one is live. C(probe) repeats that request, for a
-    release that is only well after its migrations. C(switch) makes it live by one atomic rename. C(restart) ends
+    release that is only well after its migrations. C(exchange), before a rollback in batches, gives both releases each
+    other's assets, as C(stage) does. C(switch) makes it live by one atomic rename. C(restart) ends
     workers of other releases gracefully and reloads PHP-FPM where needed. C(verify) shows that the web server, PHP-FPM
     and each worker run the release. C(revert) goes back. C(finish) removes old releases and gives the lock back.
   - On the one host that migrates, C(plan) tells the pending migrations, their SQL and what it risks, and changes
@@ -58,6 +59,7 @@ options:
       - migrate
       - restore
       - probe
+      - exchange
       - switch
       - restart
       - verify
@@ -656,8 +658,8 @@ from ansible_collections.slipway.laravel.plugins.module_utils._phase import Phas
 from ansible_collections.slipway.laravel.plugins.module_utils._phases import Phases
 
 PHASES = [
-    *("preflight", "build", "stage", "plan", "down", "snapshot", "migrate", "restore", "probe", "switch", "restart"),
-    *("verify", "up", "revert", "finish"),
+    *("preflight", "build", "stage", "plan", "down", "snapshot", "migrate", "restore", "probe", "exchange"),
+    *("switch", "restart", "verify", "up", "revert", "finish"),
 ]
 # What preflight looks at, for the option that leaves something out.
 CHECKS = (

@@ -132,6 +132,14 @@ def test_batches_are_of_the_hosts_that_get_requests(web, others, size, first):
     assert steps[-1]["hosts"] == hosts, "and have their workers with those of all"
 
 
+def test_a_rollback_in_batches_waits_for_the_assets_of_all():
+    steps = release_steps(["exchange", *LIVE], HOSTS, batch=2)
+    assert [(step["hosts"], step["phases"]) for step in steps][:2] == [
+        (HOSTS, ["exchange"]),
+        (HOSTS[:2], ["switch", "restart", "verify"]),
+    ]
+
+
 def test_batches_of_a_fleet_that_gets_no_requests_are_of_all_its_hosts():
     assert told(LIVE, batch=2, web=[]) == told(LIVE, batch=2)
 

@@ -648,6 +648,19 @@ def test_older_release_that_goes_live_again_has_the_assets_of_the_newer_one(site
     assert (site.path("r1") / "public/build/manifest.json").read_text() == "r1"
 
 
+def test_rollback_in_batches_exchanges_assets_beforehand(site):
+    """A page of the one may ask a host for its assets where the other is live."""
+    for number in (1, 2, 3):
+        stage_with_assets(site, f"r{number}", f"app-{number}.js")
+        site.go_live(f"r{number}")
+    site.lock()
+    assert "app-1.js" not in assets(site, "r3")
+    planned = evidence(site.run("exchange", release="r1", _ansible_check_mode=True)[1])
+    found = [evidence(site.run("exchange", release="r1")[1]) for dummy in range(2)]
+    assert (planned["changed"], [entry["changed"] for entry in found], site.current()) == (False, [True, False], "r3")
+    assert {"app-1.js", "app-3.js"} <= {*assets(site, "r1")} & {*assets(site, "r3")}
+
+
 def test_assets_that_cannot_be_handed_on_stop_no_rollback(site, monkeypatch):
     for number in (1, 2, 3):
         stage_with_assets(site, f"r{number}", f"app-{number}.js")
