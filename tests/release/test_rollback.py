@@ -132,8 +132,10 @@ def test_split_fleet_comes_together(stage, live):
     assert stage.rollback("--limit=web2").live == {"web1": live[1], "web2": live[0]}
     failed = stage.rollback(**failing("before_switch"))
     assert (failed.status, failed.live) == (2, {"web1": live[1], "web2": live[0]}), failed.output
-    run = stage.rollback()
+    # One after the other, each with the assets of both releases by then.
+    run = stage.rollback(release_strategy="rolling")
     assert (run.status, run.live) == (0, dict.fromkeys(HOSTS, live[0])), run.output
+    assert [run.phases(host)[:3] for host in HOSTS] == [["preflight", "exchange", "switch"]] * 2
     state = json.loads((stage.home / "hosts/web2/.slipway/state.json").read_text())["history"]
     assert [entry["release"] for entry in state if entry.get("bad")] == [live[1]], "what is live is not bad"
 
