@@ -420,7 +420,7 @@ def test_rolling_rollback(stage):
 
 def test_build_on_the_controller(stage):
     cache = stage.home / "cache"
-    run = stage.release("v2", release_build_host="localhost", release_build_dir=str(cache))
+    run = stage.release("v2", release_build_host="localhost", release_build_dir=str(cache), release_force=True)
     assert (run.status, run.outcome()["outcome"]) == (0, "success"), run.output
     assert run.live["web1"] == run.live["web2"]
     assert (cache / ".slipway").stat().st_mode & 0o777 == 0o700
