@@ -615,8 +615,7 @@ class Snapshots:
         """
         started = time.monotonic()
         name = self._new(label)
-        # What is taken before no release needs a name of its own as well, where it is named by that.
-        told = self._have_run("snapshot_command", argv, release=release or name)
+        told = self._have_run("snapshot_command", argv, release=release or name, snapshot=name)
         lines = [line.strip() for line in told.splitlines() if line.strip()]
         if not lines:
             raise SnapshotError(f"snapshot_command {argv[0]} exited 0, but its output names no id")

@@ -53,8 +53,8 @@ options:
   command:
     description:
       - Command, as a list of words, that takes the snapshot, for a managed database. The last line that it prints is
-        the id. Such a snapshot is only recorded here, and restored by O(restore_command). C({release}) in a word stands
-        for a name of this snapshot's own.
+        the id. Such a snapshot is only recorded here, and restored by O(restore_command). C({snapshot}) in a word
+        stands for a name that no other snapshot has.
     type: list
     elements: str
     default: []

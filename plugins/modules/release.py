@@ -495,8 +495,8 @@ options:
   snapshot_command:
     description:
       - Command, as a list of words, by which C(snapshot) has the snapshot of a managed database taken. The last line
-        that it prints is the id. C({release}) in a word stands for O(release), or, before a C(restore), for a name of
-        this snapshot's own.
+        that it prints is the id. C({snapshot}) in a word stands for a name that no other snapshot has, C({release}) for
+        O(release), or, before a C(restore), for that name too.
       - Empty for a dump of the database that the shared C(.env) names, into C(.slipway/snapshots/), by C(mariadb-dump),
         C(mysqldump) or C(pg_dump), or for SQLite as a copy of its file.
     type: list

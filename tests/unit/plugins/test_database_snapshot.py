@@ -292,7 +292,7 @@ def managed(tmp_path, lite, snapshot):
     """A database whose snapshots are copies of its file, made and put back by commands; they are files in backups/."""
     (tmp_path / "backups").mkdir()
     commands = {
-        "command": ["sh", "-c", f'cp {lite} {tmp_path}/backups/"$0" && echo "$0"', "shop-{release}"],
+        "command": ["sh", "-c", f'cp {lite} {tmp_path}/backups/"$0" && echo "$0"', "shop-{snapshot}"],
         "restore_command": ["sh", "-c", f'cp {tmp_path}/backups/"$0" {lite}', "{snapshot}"],
     }
 

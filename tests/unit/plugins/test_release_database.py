@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -160,6 +161,15 @@ def test_snapshot_by_command(staged):
     code, result = run(site, "restore", snapshot_id=f"snap-{ID}")
     assert (code, result["failed_phase"]) == (1, "restore")
     assert "restore it by the tool that took it" in result["msg"]
+
+
+def test_release_that_is_resumed_has_another_snapshot_taken(staged):
+    site = staged()
+    runs = [run(site, "snapshot", snapshot_command=["echo", "{snapshot}"]) for _again in range(2)]
+    assert [code for code, _result in runs] == [0, 0]
+    ids = [evidence(result)["id"] for _code, result in runs]
+    assert ids[0] != ids[1]
+    assert all(re.match(r"\d{8}T\d{6}Z-before-", name) for name in ids), ids
 
 
 def test_restore_by_command(staged):
