@@ -66,8 +66,9 @@ def write_atomic(path: str, text: str, mode: int = 0o644) -> None:
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(temporary, path)
-    except OSError:
+    except OSError as exc:
         # Such as a full disk.
+        exc.filename = path
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
@@ -229,8 +230,8 @@ class Layout:
         """Make a release live by one atomic rename, and remember that it was."""
         entries = self.history()
         previous = self.current()
-        if previous and all(entry["release"] != previous for entry in entries):
-            # Made by another tool, or the state was lost: it was live, so it can be returned to.
+        if previous and (not entries or entries[-1]["release"] != previous):
+            # Made live by hand or by another tool, or the state was lost: it was live last, so it can be returned to.
             entries.append({"release": previous, "switched_at": None})
         link_atomic(os.path.join("releases", release), self.current_link)
         entries.append({"release": release, "switched_at": utc_now()})
@@ -519,9 +520,10 @@ class Layout:
             if holder is None or holder.get("run") != run:
                 return False
             if any(holder.get(name) != value for name, value in about.items()):
-                self._write_lock({**holder, **about})
-            else:
-                os.utime(self.lock_path)
+                # What it tells is for people: a full disk must not keep the way back from its own lock.
+                with contextlib.suppress(OSError):
+                    self._write_lock({**holder, **about})
+            os.utime(self.lock_path)
         return True
 
     def unlock(self, run: str) -> bool:

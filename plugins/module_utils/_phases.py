@@ -51,6 +51,8 @@ from ansible_collections.slipway.laravel.plugins.module_utils._phases_maintenanc
 from ansible_collections.slipway.laravel.plugins.module_utils._runner import BuildError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ansible.module_utils.basic import AnsibleModule
 
 # What Laravel's skeleton has in storage/; an application may have left out empty directories.
@@ -599,7 +601,14 @@ class Phases(DatabasePhases, MaintenancePhases):
         return found if self.with_workers else [worker for worker in found if _processes.is_octane(worker)]
 
     def _note_restart(self) -> None:
-        self.layout.note_run(self.params["run"], restarted=self.release)
+        self._note_besides(restarted=self.release)
+
+    def _note_besides(self, **values: Any) -> None:
+        """Note what a later run of the module goes by, and can do without: a full disk stops no way back."""
+        try:
+            self.layout.note_run(self.params["run"], **values)
+        except OSError as exc:
+            self.module.warn(f"{exc.filename} could not be written: {exc.strerror}")
 
     def _noted_restart(self) -> bool:
         """Say whether this run has restarted this host for this release before, in the batch of the host."""
@@ -624,7 +633,7 @@ class Phases(DatabasePhases, MaintenancePhases):
         parents = {worker["parent"] for worker in running}
         # Each of these is asked now, through the one that has started it, or ends by itself.
         ending = [w["pid"] for w in running if w["release"] != self.layout.current() and w["command"] in _JOBS]
-        self.layout.note_run(self.params["run"], ending=ending)
+        self._note_besides(ending=ending)
         stopped = []
         for worker in running:
             # PM2, and systemd for Node, replace a process themselves, and a shell under supervisor passes nothing on.
@@ -915,7 +924,11 @@ class Phases(DatabasePhases, MaintenancePhases):
         finally:
             # Whatever came of it, this run is over: the next one must not find its lock, nor anything to continue but
             # a release that an earlier run left live and unproven.
-            self.layout.forget_run(still_live=self.layout.current() or "")
+            try:
+                self.layout.forget_run(still_live=self.layout.current() or "")
+            except OSError as exc:
+                # What it was to leave of the run is in there as well.
+                self.module.warn(f"{exc.filename} could not be written: {exc.strerror}")
             self.layout.unlock(run)
         return {
             "changed": switched,
@@ -929,17 +942,36 @@ class Phases(DatabasePhases, MaintenancePhases):
         if switched and previous:
             failed, self.release = self.release, previous
             self._hand_assets_on(failed, previous)
-            self.layout.switch(previous)
-            self.layout.mark_bad(failed)
+            with self._noting(failed):
+                self.layout.switch(previous)
+                self.layout.mark_bad(failed)
             self.restart()
             self.verify()
         elif switched:
             # The very first release: before it there was none.
-            os.unlink(self.layout.current_link)
-            self.layout.mark_bad(self.release)
+            with self._noting(self.release):
+                os.unlink(self.layout.current_link)
+                self.layout.mark_bad(self.release)
             self._stop_old_workers()
-        elif staged := self._only_staged():
-            self.layout.remove(staged)
+        else:
+            if staged := self._only_staged():
+                self.layout.remove(staged)
+            # It may be what has filled the disk. The next release that finishes does it as well.
+            with contextlib.suppress(OSError, LayoutError):
+                self.layout.sweep_artifacts()
+
+    @contextlib.contextmanager
+    def _noting(self, bad: str) -> Iterator[None]:
+        """Once the link has been moved away from a bad release, only warn where that cannot be noted."""
+        try:
+            yield
+        except OSError as exc:
+            if self.layout.current() == bad:
+                raise
+            self.module.warn(
+                f"that {bad} was bad could not be noted ({exc.strerror}), so that a later rollback may go there; free "
+                f"space, and name another one by release_rollback_to"
+            )
 
     def _only_staged(self) -> str:
         """Return the release, if it is one of ours that was never live: a rollback may be about another tool's.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import json
 import os
@@ -170,6 +171,19 @@ class Site:
 @pytest.fixture
 def site(home, run_module):
     return Site(home, run_module)
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """Let files be written no more, from the moment that it is called: full_disk()."""
+
+    def be():
+        def no_space(_descriptor):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(os, "fsync", no_space)
+
+    return be
 
 
 @pytest.fixture

@@ -58,6 +58,23 @@ def test_switch_goes_on_when_the_state_was_lost(layout):
     assert layout.rollback_target() == "r2"
 
 
+def test_switch_remembers_what_was_made_live_by_hand(layout, tmp_path):
+    """By an operator who went back past several releases, or by another tool."""
+    switch(layout, "r1", "r2", "r3")
+    os.unlink(layout.current_link)
+    os.symlink("releases/r1", layout.current_link)
+    assert layout.rollback_target() is None
+    layout.switch("r4")
+    assert [entry["release"] for entry in layout.history()] == ["r1", "r2", "r3", "r1", "r4"]
+    assert layout.rollback_target() == "r1"
+    # Back by a rollback: it is in the history as what was live last.
+    layout.switch("r1")
+    layout.mark_bad("r4")
+    assert [entry["release"] for entry in layout.history()] == ["r1", "r2", "r3", "r1", "r4", "r1"]
+    assert layout.rollback_target() is None
+    assert layout.installed() == ["r1", "r2", "r3", "r4"]
+
+
 @pytest.mark.parametrize(
     "switches, bad, target",
     [
@@ -474,6 +491,16 @@ def test_release_that_never_was_live_goes_without_a_word_on_the_disk(layout, mon
     monkeypatch.setattr(_layout, "write_atomic", lambda *_words: pytest.fail("it writes, and the disk may be full"))
     layout.remove("r4")
     assert not os.path.exists(layout.release_path("r4"))
+
+
+def test_lock_of_a_run_is_seen_to_be_its_own_on_a_full_disk(layout, full_disk):
+    layout.lock("run-1", "ann", 60, False)
+    age_lock(layout, 50)
+    full_disk()
+    assert layout.holds_lock("run-1", phase="revert")
+    holder = layout.lock_holder()
+    assert (holder["run"], "phase" in holder, holder["age"] < 5) == ("run-1", False, True)
+    assert os.listdir(layout.private_dir) == ["lock"]
 
 
 def test_what_a_killed_process_was_writing_is_swept(layout):

@@ -1192,6 +1192,63 @@ def test_revert_of_a_rollback_that_went_wrong(live):
     assert (code, result["current"], evidence(result)["reverted"]) == (0, "r3", True)
 
 
+def warnings_of(site, result):
+    """Where the controller's code was imported before, by another test, Ansible takes warnings out of the result."""
+    return " ".join((json.dumps(result.get("warnings")) + site.stderr()).split())
+
+
+@pytest.mark.parametrize("previous", ["r2", ""])
+def test_revert_goes_back_on_a_full_disk(live, worker, full_disk, previous):
+    """As after a release that floods it."""
+    live.go_live("r3")
+    failed = worker("r3")
+    live.run("verify", workers={"queue:work": 2})
+    assert (live.root / ".slipway/run.json").exists()
+    full_disk()
+    code, result = live.run("revert", previous=previous, timeout=20)
+    assert (code, evidence(result)["reverted"], live.current()) == (0, True, previous or None), result
+    assert failed.wait(5) == -signal.SIGTERM
+    assert not live.locked()
+    assert not (live.root / ".slipway/run.json").exists()
+    told = warnings_of(live, result)
+    assert "that r3 was bad could not be noted (No space left on device)" in told
+    assert live.history() == ["r1", "r2", "r3"]
+
+
+def test_next_release_after_a_way_back_that_was_not_noted(live, monkeypatch, full_disk):
+    live.go_live("r3")
+    full_disk()
+    assert live.run("revert", previous="r2")[0] == 0
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
+    live.go_live("r4")
+    assert live.history() == ["r1", "r2", "r3", "r2", "r4"]
+    assert evidence(live.run("preflight", release="")[1])["rollback_target"] == "r2"
+
+
+def test_revert_gives_the_lock_back_where_it_cannot_note_what_is_unproven(live, full_disk):
+    live.go_live("r3")
+    live.lock()
+    unproven = {"run": "killed", "release": "r3", "owner": "ann"}
+    state = {"run": "run-1", "release": "r4", "owner": "ann", "unproven": unproven}
+    (live.root / ".slipway/run.json").write_text(json.dumps(state))
+    full_disk()
+    code, result = live.run("revert", release="r4", previous="r3")
+    assert (code, live.locked()) == (0, False), result
+    assert json.loads((live.root / ".slipway/run.json").read_text()) == state, "the next run finds r3 unproven in it"
+    assert "run.json could not be written: No space left on device" in warnings_of(live, result)
+
+
+@pytest.mark.parametrize("stage", [True, False])
+def test_revert_removes_the_artifact_of_a_release_that_never_was_live(live, stage):
+    artifact = live.artifact()
+    for kept in ("r1", "r2"):
+        (live.root / f".slipway/artifacts/{kept}.tar.gz").touch()
+    if stage:
+        assert live.run("stage", **artifact)[0] == 0
+    assert live.run("revert", previous="r2")[0] == 0
+    assert sorted(path.name for path in (live.root / ".slipway/artifacts").iterdir()) == ["r1.tar.gz", "r2.tar.gz"]
+
+
 @pytest.mark.parametrize("holder", ["run-2", None])
 def test_revert_leaves_alone_what_another_run_holds(live, holder):
     live.go_live("r3")
