@@ -102,6 +102,16 @@ def test_bad_migration_is_taken_back_under_the_release_that_is_live(found, to):
     assert said.endswith("-e rollback_confirm=s15")
 
 
+def test_release_that_was_made_live_by_hand_is_of_no_time_before_what_was_live_last():
+    """Nobody noted when A became live again. P was pruned, and its snapshot is older than that."""
+    found = host("A", "B", "A", "X@30", migrated="X", snapshots=["P@5", "X@29"])
+    found["switched_at"][2] = None
+    assert rollback(found, restore=True, to="A", confirm="s29") == {"target": "A", "problems": []}
+    said = refusal(found, restore=True, to="A")
+    assert "restoring snapshot s29 for A takes the database back" in said
+    assert "before X, and everything" in said
+
+
 RETRIED = [
     host("Z", "A", "Y@20", snapshots=["X@15"]),
     host("Z", "A", "X@16", "A@17", "Y@20", bad="X", migrated="X", snapshots=["X@15"]),
