@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Callable, List, Tuple
 
 from ansible_collections.slipway.laravel.plugins.module_utils import _endpoint, _probe, _processes, _services
 from ansible_collections.slipway.laravel.plugins.module_utils._artisan import Artisan, ArtisanError
+from ansible_collections.slipway.laravel.plugins.module_utils._masking import Masker, secrets_of
 from ansible_collections.slipway.laravel.plugins.module_utils._requirements import (
     is_node,
     offer_of,
@@ -52,8 +53,11 @@ def look(module: AnsibleModule, layout: Layout, environment: dict[str, str]) -> 
     return _Preflight(module, layout, environment, offer).problems(), offer
 
 
-def side_by_side(checks: list[_Check]) -> list[str]:
-    """Run checks at the same time, each with its seconds; return their problems in the order of the checks."""
+def side_by_side(checks: list[_Check]) -> list[tuple[str, str]]:
+    """Run checks at the same time, each with its seconds; return their problems in the order of the checks.
+
+    Each with the name of its check.
+    """
     results: dict[int, list[str]] = {}
     errors: list[BaseException] = []
 
@@ -78,7 +82,7 @@ def side_by_side(checks: list[_Check]) -> list[str]:
     for number, check in enumerate(checks):
         name, label, seconds = check[:3]
         late = f"{label} gave no answer within {seconds} s; see why, or leave out the check {name!r}"
-        found += results.get(number, [late])
+        found += [(name, problem) for problem in results.get(number, [late])]
     return found
 
 
@@ -123,10 +127,13 @@ class _Preflight:
                 for name in names
             ]
         left_out = set(self.expect["skip"])
-        return [
-            *(unread if "environment" not in left_out else []),
-            *side_by_side([check for check in checks if check[0] not in left_out]),
-        ]
+        found = [("environment", problem) for problem in unread if "environment" not in left_out]
+        found += side_by_side([check for check in checks if check[0] not in left_out])
+        masker = Masker(secrets_of(self.env or {}))
+        for name, problem in found:
+            if name in self.expect["warn"]:
+                self.module.warn(masker.text(f"preflight goes on in spite of this: {problem}"))
+        return [problem for name, problem in found if name not in self.expect["warn"]]
 
     @staticmethod
     def _of(check: Callable[[str], list[str]], name: str) -> Callable[[], list[str]]:
@@ -158,7 +165,7 @@ class _Preflight:
         if free < needed:
             found.append(
                 f"{releases} has {free // 2**20} MiB free, two releases need {needed // 2**20} MiB; "
-                f"free space, or lower release_keep"
+                f"free space{self._removable()}"
             )
         state = os.statvfs(releases)
         files = 2 * self._du(live, "--inodes") or _INODES
@@ -166,9 +173,19 @@ class _Preflight:
         if state.f_files and state.f_favail < files:
             found.append(
                 f"{releases} has {state.f_favail} inodes free, two releases need {files}; "
-                f"remove small files such as old sessions, or lower release_keep"
+                f"remove small files such as old sessions{self._removable()}"
             )
         return found
+
+    def _removable(self) -> str:
+        """Name what can be removed by hand: only a release that finishes does so by itself."""
+        layout = self.layout
+        needed = {layout.current(), layout.rollback_target(), layout.run_state().get("release")}
+        needed |= _processes.releases_in_use(layout.root)
+        old = [layout.release_path(name) for name in layout.installed() if name not in needed]
+        if not old:
+            return ""
+        return f", or remove {old[0]}, the oldest release that is neither live, nor in use, nor where a rollback goes to"
 
     def _du(self, path: str, unit: str) -> int:
         if not os.path.isdir(path):

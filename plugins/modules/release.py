@@ -396,8 +396,32 @@ options:
         default: 60
       skip:
         description:
-          - Checks to leave out. A rollback, for example, has to be possible while the mail host is down.
+          - Checks to leave out.
           - V(workers), for workers of the application whose working directory is no release, is one of C(verify) too.
+        type: list
+        elements: str
+        choices:
+          - cache
+          - certificate
+          - clock
+          - database
+          - directories
+          - environment
+          - failed_jobs
+          - mail
+          - names
+          - programs
+          - queue
+          - redis
+          - rights
+          - services
+          - space
+          - workers
+        default: []
+      warn:
+        description:
+          - Checks whose problems are warnings. A rollback, for example, has to be possible while the mail host is down, and
+            when the release that it leaves has filled the disk.
         type: list
         elements: str
         choices:
@@ -752,6 +776,7 @@ def _checks_spec() -> dict[str, dict[str, Any]]:
         "now": {"type": "float"},
         "max_clock_skew": {"type": "int", "default": 60},
         "skip": {**names, "choices": list(CHECKS)},
+        "warn": {**names, "choices": list(CHECKS)},
     }
     requires = {
         "php": {"type": "raw"},

@@ -129,7 +129,11 @@ def test_rollback_to_what_is_live_everywhere_is_refused(stage, live):
 
 
 def test_split_fleet_comes_together(stage, live):
-    assert stage.rollback("--limit=web2").live == {"web1": live[1], "web2": live[0]}
+    # Nothing is unpacked, so that a full disk is told and no more.
+    alone = stage.rollback("--limit=web2", release_min_free_mb=10**9)
+    assert alone.live == {"web1": live[1], "web2": live[0]}, alone.output
+    assert "preflight goes on in spite of this: " in told(alone)
+    assert "MiB free, two releases need 1000000000 MiB" in told(alone)
     failed = stage.rollback(**failing("before_switch"))
     assert (failed.status, failed.live) == (2, {"web1": live[1], "web2": live[0]}), failed.output
     # One after the other, each with the assets of both releases by then.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.slipway.laravel.plugins.modules.release import CHECKS
 
 ARTIFACT = "https://ann:s3cret@ci.example.com/shop-1a2b3c4d.tar.gz?X-Signature=s1gned#part"
 
@@ -48,6 +49,22 @@ def test_rollback_of_a_split_fleet_on_each_of_its_hosts(release, hosts, bad, bef
     assert loaded.value("__release_id") == "A"
     assert loaded.value("__release_bad") == bad
     assert loaded.value("__release_before") == before, "where a rollback that fails goes"
+
+
+@pytest.mark.parametrize(
+    ("file", "restores", "warns"),
+    [("rollback.yml", False, True), ("rollback.yml", True, True), ("main.yml", False, False)],
+)
+def test_what_the_bad_release_may_have_broken_is_only_a_warning_for_a_rollback(release, file, restores, warns):
+    given = {"release_expect": {"max_failed_jobs": 100, "warn": ["names", "rights"]}}
+    loaded = release(release_restore_snapshot=restores, **given)
+    begin = next((task for task in tasks(loaded, file) if task["name"] == "Begin"), {})
+    loaded.variables |= begin.get("vars", {})
+    expect = loaded.template(loaded.variables["__release_settling"]["expect"])
+    warned = {"names", "rights"}
+    if warns:
+        warned |= set(CHECKS) - {"directories", "programs", "workers"} - ({"database"} if restores else set())
+    assert (set(expect["warn"]), expect["max_failed_jobs"]) == (warned, 100)
 
 
 def test_what_a_killed_run_left_on_some_hosts_is_nothing_to_go_back_to(release):

@@ -66,7 +66,8 @@ def run_module(capfd):
         with patch_module_args(args), pytest.raises(SystemExit) as stop:
             module.main()
         out, run.stderr = capfd.readouterr()
-        return stop.value.code, json.loads(out)
+        run.result = json.loads(out)
+        return stop.value.code, run.result
 
     return run
 
@@ -115,6 +116,14 @@ class Site:
 
     def stderr(self):
         return self._run_module.stderr
+
+    def warnings(self):
+        """What the last run of the module warned of, on one line.
+
+        Where the controller's code was imported before, by another test, Ansible takes warnings out of the result.
+        """
+        told = self._run_module.result.get("warnings", [])
+        return " ".join("\n".join([*map(str, told), self.stderr()]).split())
 
     def current(self):
         link = self.root / "current"

@@ -77,7 +77,7 @@ def broken(site, told):
     }
     commands = [["sudo", "-n", "supervisorctl", "start", "app:*"], ["/usr/bin/none", "x"]]
     args = {"min_free_mb": 10**9, "php": "php-none", "fpm_socket": "/run/none.sock", "restart_commands": commands}
-    return lambda *skip: told({**expect, "skip": skip}, **args)
+    return lambda *skip, warn=(): told({**expect, "skip": skip, "warn": list(warn)}, **args)
 
 
 def test_everything_is_named_in_one_go(site, broken):
@@ -175,6 +175,27 @@ def test_lock_of_another_run_is_one_more_thing_to_see_to(site):
         assert message.count("/.slipway/lock is held by ann since now; wait for that run") == words
 
 
+def test_check_that_only_warns_stops_nothing(site, broken, told):
+    """For a rollback: what the bad release may have broken must not keep it live."""
+    everything = broken()
+    assert broken(warn=release.CHECKS) == []
+    shown = site.warnings()
+    assert [text for text in everything if " ".join(text.split()) not in shown] == []
+    assert "preflight goes on in spite of this: the clock of this host is 300 s ahead" in shown
+    assert len(broken(warn=["mail", "space"])) == len(everything) - 2
+    (site.root / "shared/.env").unlink()
+    assert told({"warn": ["environment"]}) == []
+    assert "shared/.env does not exist; " in told({"warn": ["space"]})[0]
+
+
+def test_check_that_only_warns_tells_no_secret(site, told):
+    secret = SECRET * 2
+    site.write_env(APP_URL=f"https://{secret}.example.com", SHOP_TOKEN=secret)
+    assert told({"app_url": "https://shop.example.com", "warn": ["environment"]}) == []
+    assert "APP_URL is https://********.example.com in " in site.warnings()
+    assert secret not in site.warnings()
+
+
 def test_environment_left_out_may_be_missing(site, told):
     (site.root / "shared/.env").unlink()
     assert told({"skip": ["environment"]}) == []
@@ -185,13 +206,13 @@ def test_checks_run_side_by_side():
     # Each waits until all have begun.
     barrier = threading.Barrier(8, timeout=30)
     checks = [("name", "check", 60, lambda number=number: [str(number), barrier.wait()][:1]) for number in range(8)]
-    assert _preflight.side_by_side(checks) == [str(number) for number in range(8)]
+    assert _preflight.side_by_side(checks) == [("name", str(number)) for number in range(8)]
 
 
 def test_check_without_end_is_named_and_not_waited_for():
     checks = [("names", "the name shop", 0, lambda: time.sleep(60)), ("space", "du", 30, lambda: ["full"])]
     late = "the name shop gave no answer within 0 s; see why, or leave out the check 'names'"
-    assert _preflight.side_by_side(checks) == [late, "full"]
+    assert _preflight.side_by_side(checks) == [("names", late), ("space", "full")]
 
 
 def test_error_in_a_check_is_not_lost():
@@ -219,6 +240,26 @@ def test_space_for_two_of_the_live_release(site, told, monkeypatch):
     assert "has 9 MiB free, two releases need 10 MiB; " in told(min_free_mb=1)[0]
     usage.free = 12 * 2**20
     assert told(min_free_mb=1) == []
+
+
+@pytest.mark.parametrize("free, remedy", [(0, "free space"), (2**40, "remove small files such as old sessions")])
+def test_release_that_can_be_removed_for_space_is_named(site, told, monkeypatch, free, remedy):
+    """By hand: only a release that finishes prunes."""
+    site.go_live("r1", "r2", "r3")
+    (site.root / ".slipway/lock").unlink()
+    usage = types.SimpleNamespace(free=free)
+    monkeypatch.setattr(_preflight.shutil, "disk_usage", lambda _path: usage)
+    monkeypatch.setattr(os, "statvfs", lambda _path: types.SimpleNamespace(f_files=1000, f_favail=1))
+    (found,) = [text for text in told() if remedy in text]
+    path = site.path("r1")
+    why = "the oldest release that is neither live, nor in use, nor where a rollback goes to"
+    assert found.endswith(f"; {remedy}, or remove {path}, {why}")
+    with subprocess.Popen([sys.executable, "-ISc", "input()"], cwd=path, stdin=subprocess.PIPE) as child:
+        deadline = time.monotonic() + 5
+        while os.readlink(f"/proc/{child.pid}/cwd") != str(path) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert "or remove" not in "".join(told())
+        child.stdin.close()
 
 
 def test_directories_that_may_not_be_written_to(site, told, monkeypatch):

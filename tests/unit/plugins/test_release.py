@@ -1192,11 +1192,6 @@ def test_revert_of_a_rollback_that_went_wrong(live):
     assert (code, result["current"], evidence(result)["reverted"]) == (0, "r3", True)
 
 
-def warnings_of(site, result):
-    """Where the controller's code was imported before, by another test, Ansible takes warnings out of the result."""
-    return " ".join((json.dumps(result.get("warnings")) + site.stderr()).split())
-
-
 @pytest.mark.parametrize("previous", ["r2", ""])
 def test_revert_goes_back_on_a_full_disk(live, worker, full_disk, previous):
     """As after a release that floods it."""
@@ -1210,7 +1205,7 @@ def test_revert_goes_back_on_a_full_disk(live, worker, full_disk, previous):
     assert failed.wait(5) == -signal.SIGTERM
     assert not live.locked()
     assert not (live.root / ".slipway/run.json").exists()
-    told = warnings_of(live, result)
+    told = live.warnings()
     assert "that r3 was bad could not be noted (No space left on device)" in told
     assert live.history() == ["r1", "r2", "r3"]
 
@@ -1235,7 +1230,7 @@ def test_revert_gives_the_lock_back_where_it_cannot_note_what_is_unproven(live, 
     code, result = live.run("revert", release="r4", previous="r3")
     assert (code, live.locked()) == (0, False), result
     assert json.loads((live.root / ".slipway/run.json").read_text()) == state, "the next run finds r3 unproven in it"
-    assert "run.json could not be written: No space left on device" in warnings_of(live, result)
+    assert "run.json could not be written: No space left on device" in live.warnings()
 
 
 @pytest.mark.parametrize("stage", [True, False])
