@@ -10,6 +10,7 @@ and does what is missing, so that a run that was killed can be started again. Ea
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import json
 import os
@@ -93,6 +94,25 @@ _OPCACHE_FREE = 0.2
 _WITHOUT_LOCK = ("preflight", "revert")
 # Those after which the lock need not be ours any more.
 _LAST = ("revert", "finish")
+
+
+def _seed(own: str, shared: str) -> None:
+    """Make a file or directory of a release the shared one, whole or not at all; a copy of it may be left."""
+    try:
+        os.rename(own, shared)
+        return
+    except OSError as exc:
+        if exc.errno != errno.EXDEV:
+            raise
+    # shared/ is a filesystem of its own.
+    beside = f"{shared}.slipway"
+    if os.path.isdir(own):
+        # Where a stage was killed meanwhile.
+        shutil.rmtree(beside, ignore_errors=True)
+        shutil.copytree(own, beside, symlinks=True)
+    else:
+        shutil.copy2(own, beside)
+    os.rename(beside, shared)
 
 
 class Phases(DatabasePhases, MaintenancePhases):
@@ -464,8 +484,8 @@ class Phases(DatabasePhases, MaintenancePhases):
                     )
                 os.makedirs(own)
             os.makedirs(os.path.dirname(shared), exist_ok=True)
-            os.rename(own, shared)
-        elif os.path.isdir(own):
+            _seed(own, shared)
+        if os.path.isdir(own):
             shutil.rmtree(own)
         elif os.path.lexists(own):
             os.unlink(own)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 import json
 import os
 import re
@@ -348,6 +349,41 @@ def test_stage_seeds_what_is_shared_the_first_time_only(site):
         for name in shared:
             assert os.path.realpath(site.path(release) / name) == str(site.root / "shared" / name)
     assert (site.path("r3") / "storage/app/written").read_text() == "r4"
+
+
+def test_stage_seeds_shared_directories_on_another_filesystem(live, monkeypatch):
+    """As NFS; what a stage that was killed has copied there is no part of it."""
+    rename, copytree = os.rename, shutil.copytree
+
+    def on_its_own(source, target, *args, **kwargs):
+        if (str(live.root / "shared") in str(target)) != (str(live.root / "shared") in str(source)):
+            raise OSError(errno.EXDEV, "Invalid cross-device link", source, None, target)
+        rename(source, target, *args, **kwargs)
+
+    def killed(source, target, *args, **kwargs):
+        copytree(source, target, *args, **kwargs)
+        raise OSError(errno.EIO, "killed here", target)
+
+    monkeypatch.setattr(os, "rename", on_its_own)
+    tree = live.add("r0")
+    (tree / "uploads").mkdir()
+    (tree / "uploads/logo").write_text("of the release")
+    (tree / "uploads/link").symlink_to("logo")
+    (tree / "auth.json").write_text("{}")
+    (tree / ".slipway.json").write_text(json.dumps({"commit": "c" * 40}))
+    args = {"shared_dirs": ["storage", "uploads"], "shared_files": ["auth.json"], **live.pack(tree)}
+    monkeypatch.setattr(shutil, "copytree", killed)
+    assert "killed here" in live.run("stage", **args)[1]["msg"]
+    assert not (live.root / "shared/uploads").exists()
+    (live.root / "shared/uploads.slipway/left").touch()
+    monkeypatch.setattr(shutil, "copytree", copytree)
+    code, result = live.run("stage", **args)
+    assert code == 0, result["msg"]
+    assert sorted(path.name for path in (live.root / "shared").iterdir()) == [".env", "auth.json", "storage", "uploads"]
+    assert sorted(path.name for path in (live.root / "shared/uploads").iterdir()) == ["link", "logo"]
+    assert os.readlink(live.root / "shared/uploads/link") == "logo"
+    assert os.readlink(live.path("r3") / "uploads") == "../../shared/uploads"
+    assert (live.path("r3") / "auth.json").is_symlink()
 
 
 def test_shared_file_that_is_nowhere(live):
@@ -1316,6 +1352,15 @@ def test_finish_keeps_the_live_one_its_predecessor_and_what_processes_use(many, 
     assert code == 0
     assert evidence(result)["removed"] == ["r1", "r3", "r4"]
     assert evidence(many.run("preflight", release="")[1])["rollback_target"] == "r5"
+
+
+def test_finish_keeps_what_was_made_live_by_hand_before(many):
+    (many.root / "current").unlink()
+    (many.root / "current").symlink_to("releases/r1")
+    many.go_live("r7")
+    code, result = many.run("finish", release="r7", keep=5)
+    assert (code, evidence(result)["removed"]) == (0, ["r2"])
+    assert evidence(many.run("preflight", release="")[1])["rollback_target"] == "r1"
 
 
 def test_finish_after_a_rollback_marks_the_bad_release(many):
