@@ -148,7 +148,8 @@ class Layout:
 
     def problems(self) -> list[str]:
         """Return what is missing for a release to be possible at all, also on a host that another tool laid out."""
-        if os.path.isfile(os.path.join(self.root, "artisan")) and not os.path.isdir(self.releases_dir):
+        if os.path.isfile(os.path.join(self.root, "artisan")) and not os.path.islink(self.current_link):
+            # With a link, what is served is a release, and this only lies beside it.
             return [
                 f"{self.root} is a checkout of the application itself; give the releases a directory of their own "
                 f"(laravel_root), run the site playbook, and follow docs/takeover.md"
@@ -161,7 +162,19 @@ class Layout:
                     f"{path} belongs to {_owner(path)} and is not writable for user id {os.geteuid()}; release as the "
                     f"user that owns the code, or give the directory to this one with chown"
                 ]
-        return [*self._link_problems(), *self._shared_problems(), *self._foreign_problems()]
+        place = self._place_problems()
+        return [*place, *self._link_problems(), *self._shared_problems(), *self._foreign_problems()]
+
+    def _place_problems(self) -> list[str]:
+        """Refuse releases on another disk than the rest: a rename brings them there, and relative links lead back."""
+        place = os.path.realpath(self.releases_dir)
+        if place != os.path.join(os.path.realpath(self.root), "releases"):
+            what = f"is a link to {place}, from where a release does not find what it shares"
+        elif os.path.ismount(self.releases_dir):
+            what = "is a mount of its own, and a release is unpacked beside it"
+        else:
+            return []
+        return [f"{self.releases_dir} {what}; let all of {self.root} lie there, by a link or a mount at {self.root}"]
 
     def _link_problems(self) -> list[str]:
         if not os.path.islink(self.current_link):

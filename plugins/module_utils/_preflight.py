@@ -185,7 +185,9 @@ class _Preflight:
         old = [layout.release_path(name) for name in layout.installed() if name not in needed]
         if not old:
             return ""
-        return f", or remove {old[0]}, the oldest release that is neither live, nor in use, nor where a rollback goes to"
+        return (
+            f", or remove {old[0]}, the oldest release that is neither live, nor in use, nor where a rollback goes to"
+        )
 
     def _du(self, path: str, unit: str) -> int:
         if not os.path.isdir(path):

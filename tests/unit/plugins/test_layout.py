@@ -243,14 +243,51 @@ def test_link_that_leads_elsewhere(layout, tmp_path):
     assert layout.problems()[0].startswith(f"{tmp_path}/current points at /srv/other/r1, which is not in")
 
 
-def test_problem_of_a_checkout(layout, tmp_path):
+@pytest.mark.parametrize("laid_out", [False, True])
+def test_problem_of_a_checkout(tmp_path, laid_out):
     (tmp_path / "site").mkdir()
     (tmp_path / "site/artisan").touch()
-    problem = Layout(f"{tmp_path}/site").problems()
-    assert problem == [
+    # By the site playbook, which knows nothing of what else is there.
+    for name in ("releases/r1", "shared", ".slipway") if laid_out else ():
+        (tmp_path / "site" / name).mkdir(parents=True)
+    found = Layout(f"{tmp_path}/site")
+    assert found.problems() == [
         f"{tmp_path}/site is a checkout of the application itself; give the releases a directory of their own "
         f"(laravel_root), run the site playbook, and follow docs/takeover.md"
     ]
+
+
+def test_what_lies_beside_releases_that_are_served_is_no_problem(layout, tmp_path):
+    (tmp_path / "artisan").touch()
+    os.symlink("releases/r1", layout.current_link)
+    assert layout.problems() == []
+
+
+def test_releases_on_another_disk(layout, tmp_path):
+    """Relative links of a release lead elsewhere from there, and its processes are not seen."""
+    (tmp_path / "disk").mkdir()
+    os.rename(tmp_path / "releases", tmp_path / "disk/releases")
+    (tmp_path / "releases").symlink_to("disk/releases")
+    assert layout.problems() == [
+        f"{tmp_path}/releases is a link to {tmp_path}/disk/releases, from where a release does not find what it "
+        f"shares; let all of {tmp_path} lie there, by a link or a mount at {tmp_path}"
+    ]
+
+
+def test_releases_that_are_a_filesystem_of_their_own(layout, tmp_path, monkeypatch):
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == f"{tmp_path}/releases")
+    assert layout.problems() == [
+        f"{tmp_path}/releases is a mount of its own, and a release is unpacked beside it; let all of {tmp_path} lie "
+        f"there, by a link or a mount at {tmp_path}"
+    ]
+
+
+def test_root_on_another_disk(layout, tmp_path):
+    (tmp_path / "app").symlink_to(".")
+    linked = Layout(f"{tmp_path}/app")
+    linked.switch("r1")
+    assert linked.problems() == []
+    assert linked.current() == "r1"
 
 
 def test_problem_of_deployers_lock(layout, tmp_path):
