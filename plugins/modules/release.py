@@ -420,8 +420,8 @@ options:
         default: []
       warn:
         description:
-          - Checks whose problems are warnings. A rollback, for example, has to be possible while the mail host is down, and
-            when the release that it leaves has filled the disk.
+          - Checks whose problems are warnings. A rollback, for example, has to be possible while the mail host is down,
+            and when the release that it leaves has filled the disk.
         type: list
         elements: str
         choices:

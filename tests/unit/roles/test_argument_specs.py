@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 ROLES = Path(__file__).parents[3] / "roles"
 NAMES = sorted(path.name for path in ROLES.iterdir() if (path / "tasks").is_dir())
@@ -91,3 +92,23 @@ def test_secrets_are_marked(role: str) -> None:
         if re.search(r"(password|_key|secret|token)$", name) and option["type"] == "str" and not option.get("no_log")
     ]
     assert open_secrets == []
+
+
+@pytest.mark.parametrize(
+    ("notify", "error"),
+    [
+        ({"kind": "slack", "url": "https://chat.example.com/hook"}, ""),
+        ({"kind": "mail", "to": ["ops@example.com"], "port": "25", "from": "slipway@example.com"}, ""),
+        ({"kind": "mail", "to": "ops@example.com", "secure": "starttls", "username": "robot", "password": "x"}, ""),
+        ({"kind": "teams", "url": "https://chat.example.com"}, "value of kind must be one of: slack, mail, got: teams"),
+        ({"url": "https://chat.example.com/hook"}, "missing required arguments: kind"),
+        ({"kind": "mail", "to": "ops@example.com", "sender": "x"}, "release_notify.sender. Supported parameters include"),
+        ({"kind": "slack"}, "kind is slack but all of the following are missing: url"),
+        ({"kind": "mail"}, "kind is mail but all of the following are missing: to"),
+    ],
+)
+def test_notification_that_would_reach_nobody_is_refused(notify: dict[str, str], error: str) -> None:
+    spec = {"release_notify": options("release")["release_notify"]}
+    found = ArgumentSpecValidator(spec).validate({"release_notify": [notify]}).error_messages
+    assert all(error in message for message in found)
+    assert bool(found) is bool(error)
