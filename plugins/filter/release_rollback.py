@@ -96,7 +96,7 @@ class Snapshots:
     def __init__(self, database: Found) -> None:
         self.known = database.get("snapshots") or []
         self.names = database.get("history") or []
-        times = [time or "" for time in database.get("switched_at") or [""] * len(self.names)]
+        times: list[str] = [time or "" for time in database.get("switched_at") or [""] * len(self.names)]
         # When a release was made live by hand is not known, but not before what stands before it.
         self.times = list(accumulate(times, lambda before, time: time or before))
         self.migrated = database.get("migrated") or []
