@@ -103,6 +103,9 @@ def test_everything_is_named_in_one_go(site, broken):
     ]
     assert [text[: len(beginning)] for text, beginning in zip(found, beginnings, strict=True)] == beginnings
     assert all("; " in text for text in found)
+    hints = [text.partition(", or leave this out with ")[2] for text in found]
+    named = ["redis", "cache", "queue", "mail"]
+    assert list(filter(None, hints)) == [f"release_expect: {{skip: [{check}]}}" for check in named]
 
 
 NUMBERS = {
