@@ -60,7 +60,6 @@ _value:
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import accumulate
 from typing import Any
 
 Found = Mapping[str, Any]
@@ -96,9 +95,10 @@ class Snapshots:
     def __init__(self, database: Found) -> None:
         self.known = database.get("snapshots") or []
         self.names = database.get("history") or []
-        times: list[str] = [time or "" for time in database.get("switched_at") or [""] * len(self.names)]
-        # When a release was made live by hand is not known, but not before what stands before it.
-        self.times = list(accumulate(times, lambda before, time: time or before))
+        self.times: list[str] = []
+        for time in database.get("switched_at") or [""] * len(self.names):
+            # When a release was made live by hand is not known, but not before what stands before it.
+            self.times.append(time or (self.times or [""])[-1])
         self.migrated = database.get("migrated") or []
         self.bad = database.get("bad") or []
         self.current = database.get("current")
