@@ -19,6 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 from hypothesis.configuration import set_hypothesis_home_dir
 
@@ -66,8 +67,7 @@ def run_module(capfd):
         with patch_module_args(args), pytest.raises(SystemExit) as stop:
             module.main()
         out, run.stderr = capfd.readouterr()
-        run.result = json.loads(out)
-        return stop.value.code, run.result
+        return stop.value.code, json.loads(out)
 
     return run
 
@@ -116,14 +116,6 @@ class Site:
 
     def stderr(self):
         return self._run_module.stderr
-
-    def warnings(self):
-        """What the last run of the module warned of, on one line.
-
-        Where the controller's code was imported before, by another test, Ansible takes warnings out of the result.
-        """
-        told = self._run_module.result.get("warnings", [])
-        return " ".join("\n".join([*map(str, told), self.stderr()]).split())
 
     def current(self):
         link = self.root / "current"
@@ -180,6 +172,14 @@ class Site:
 @pytest.fixture
 def site(home, run_module):
     return Site(home, run_module)
+
+
+@pytest.fixture
+def warned(monkeypatch):
+    """What modules warn of; Ansible would show it with the results of later ones too, as they are of one process."""
+    told = []
+    monkeypatch.setattr(AnsibleModule, "warn", lambda _module, text: told.append(text))
+    return told
 
 
 @pytest.fixture

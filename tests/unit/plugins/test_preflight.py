@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import socket
 import ssl
 import subprocess
@@ -178,25 +179,25 @@ def test_lock_of_another_run_is_one_more_thing_to_see_to(site):
         assert message.count("/.slipway/lock is held by ann since now; wait for that run") == words
 
 
-def test_check_that_only_warns_stops_nothing(site, broken, told):
+def test_check_that_only_warns_stops_nothing(site, broken, told, warned):
     """For a rollback: what the bad release may have broken must not keep it live."""
     everything = broken()
     assert broken(warn=release.CHECKS) == []
-    shown = site.warnings()
-    assert [text for text in everything if " ".join(text.split()) not in shown] == []
-    assert "preflight goes on in spite of this: the clock of this host is 300 s ahead" in shown
+    # The clock goes on, and others fill the disk.
+    found, shown = (re.sub("[0-9]+", "N", "\n".join(texts)).splitlines() for texts in (everything, warned))
+    assert shown == [f"preflight goes on in spite of this: {text}" for text in found]
     assert len(broken(warn=["mail", "space"])) == len(everything) - 2
     (site.root / "shared/.env").unlink()
     assert told({"warn": ["environment"]}) == []
     assert "shared/.env does not exist; " in told({"warn": ["space"]})[0]
 
 
-def test_check_that_only_warns_tells_no_secret(site, told):
+def test_check_that_only_warns_tells_no_secret(site, told, warned):
     secret = SECRET * 2
     site.write_env(APP_URL=f"https://{secret}.example.com", SHOP_TOKEN=secret)
     assert told({"app_url": "https://shop.example.com", "warn": ["environment"]}) == []
-    assert "APP_URL is https://********.example.com in " in site.warnings()
-    assert secret not in site.warnings()
+    assert "APP_URL is https://********.example.com in " in warned[0]
+    assert secret not in str(warned)
 
 
 def test_environment_left_out_may_be_missing(site, told):
