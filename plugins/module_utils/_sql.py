@@ -173,17 +173,24 @@ def masked(statement: Statement) -> str:
     plain = not set(words[:4]).intersection(_ACCOUNTS) and not {"select", "connection"}.intersection(words)
     if words[:1] and words[0] in _DEFINES and plain:
         return statement.text
-    text = statement.text
-    for token in reversed(statement.tokens):
+    parts, position = [], 0
+    for token in statement.tokens:
         if token.kind in ("string", "broken"):
-            text = f"{text[: token.start]}'***'{text[token.end :]}"
-    return text
+            parts += [statement.text[position : token.start], "'***'"]
+            position = token.end
+    return "".join((*parts, statement.text[position:]))
 
 
 def shown(statement: Statement) -> str:
     """Return a statement on one line, without values, shortened."""
     text = " ".join(masked(statement).split())
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def outside_transactions(statement: Statement) -> bool:
+    """Say whether PostgreSQL refuses a statement in a transaction."""
+    words = [token.text for token in statement.tokens if token.kind == "word"]
+    return words[:1] == ["vacuum"] or ("concurrently" in words and words[0] in ("create", "drop", "reindex"))
 
 
 class _Cursor:
