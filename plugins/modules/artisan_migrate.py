@@ -136,8 +136,8 @@ risks:
         - V(drop_table), V(drop_column), V(drop_object), V(rename_table), V(rename_column), V(narrow_column),
           V(not_null_without_default), V(truncate) and V(delete_data) are destructive.
         - V(update_data), V(drop_index), V(add_constraint), V(replace_object), V(long_lock) (on 100000 rows or 100 MiB
-          and more; on PostgreSQL for an index of any table with rows), V(unknown), V(depends_on_data) and
-          V(depends_on_schema) are not. The last two are of migrations that read rows, or that look at tables which
+          and more, or of unknown size; on PostgreSQL for an index of any table with rows), V(unknown),
+          V(depends_on_data) and V(depends_on_schema) are not. The last two are of migrations that read rows, or that look at tables which
           pending migrations change. Their statements are judged as they are without either.
       type: str
       returned: always
