@@ -137,8 +137,8 @@ risks:
           V(not_null_without_default), V(truncate) and V(delete_data) are destructive.
         - V(update_data), V(drop_index), V(add_constraint), V(replace_object), V(long_lock) (on 100000 rows or 100 MiB
           and more, or of unknown size; on PostgreSQL for an index of any table with rows), V(unknown),
-          V(depends_on_data) and V(depends_on_schema) are not. The last two are of migrations that read rows, or that look at tables which
-          pending migrations change. Their statements are judged as they are without either.
+          V(depends_on_data) and V(depends_on_schema) are not. The last two are of migrations that read rows, or that
+          look at tables which pending migrations change. Their statements are judged as they are without either.
       type: str
       returned: always
     needs_consent:
