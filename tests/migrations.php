@@ -36,7 +36,8 @@ function ask(string $do, string $directory): array
 {
     global $work, $snippet, $php;
     $asked = json_encode(['do' => $do, 'database' => '', 'paths' => [$directory]]);
-    $process = proc_open([$php, '-r', $snippet, '--', $asked], [['file', '/dev/null', 'r'], ['pipe', 'w']], $pipes, $work);
+    $streams = [['file', '/dev/null', 'r'], ['pipe', 'w']];
+    $process = proc_open([$php, '-r', $snippet, '--', $asked], $streams, $pipes, $work);
     $output = stream_get_contents($pipes[1]);
     proc_close($process);
 
@@ -58,7 +59,8 @@ return new class extends Migration {
 };
 ");
 
-    return ask('plan', 'database/plan')['migrations'][0] ?? ['does' => null, 'statements' => [], 'error' => 'no answer'];
+    return ask('plan', 'database/plan')['migrations'][0]
+        ?? ['does' => null, 'statements' => [], 'error' => 'no answer'];
 }
 
 $database = new PDO("sqlite:$work/db.sqlite");
@@ -109,16 +111,19 @@ foreach ([
     ["$then", $schema, "\$a = 'b'; if (\$a) { unlink(\"{\$a}\"); } Storage::delete('x');"],
     ["\$file = File::class; File::query(); $then", "$schema use App\\Models\\File;", '',
         'public function file(): \App\Models\File {}'],
-    ["File::get('$work/.env'); file_get_contents('$work/.env'); fopen('php://memory', 'r'); $then", "$schema use $facades\\File;"],
+    ["File::get('$work/.env'); file_get_contents('$work/.env'); fopen('php://memory', 'r'); $then",
+        "$schema use $facades\\File;"],
     ["app('cache')->store(null)->forget(config('database.default')); $then", $schema],
     ["\$do = function () use (&\$do) { return 1; }; \$do(); $then", $schema],
 ] as $case) {
     [$up, $uses, $down, $more] = $case + [2 => '', 3 => ''];
     if (strpos($up, 'File::query()') !== false) {
-        file_put_contents("$work/app/Models/File.php", '<?php namespace App\Models; class File { static function query() {} }');
+        $class = '<?php namespace App\Models; class File { static function query() {} }';
+        file_put_contents("$work/app/Models/File.php", $class);
     }
     $told = plan($up, $uses, $down, $more);
-    check("run: $up", ($told['does'] ?? null) === '' && count($told['statements']) === 1 && $told['error'] === null, $told);
+    $whole = ($told['does'] ?? null) === '' && count($told['statements']) === 1 && $told['error'] === null;
+    check("run: $up", $whole, $told);
 }
 
 // What the source does not show.
@@ -130,9 +135,13 @@ $has = function (string $file, string $text): bool {
 if ($has('Illuminate/Database/DatabaseManager.php', 'ConnectionEstablished')) {
     $told = plan("call_user_func([app('db'), 'purge']); DB::statement('drop table users');", "use $facades\\DB;");
     check('a connection that is made anew is held back too', $told['statements'] === [['sqlite', 'drop table users']]
+        && $told['error'] === null, $told);
+    $told = plan("call_user_func([app('db'), 'purge']); DB::connection()->getPdo()->exec('drop table users');",
+        "use $facades\\DB;");
+    check('and may only read', strpos((string) $told['error'], 'readonly') !== false
         && $database->query('select count(*) from users')->fetchColumn() == 1, $told);
 }
-if ($has('Illuminate/Http/Client/Factory.php', 'preventStrayRequests') && stream_resolve_include_path('GuzzleHttp/Client.php')) {
+if ($has('Illuminate/Http/Client/Factory.php', 'preventStrayRequests') && $has('GuzzleHttp/Client.php', 'class Client')) {
     $told = plan("call_user_func([\\$facades\\Http::class, 'get'], 'http://127.0.0.1:1');");
     check('a request is refused', strpos((string) $told['error'], 'Stray') !== false
         || strpos((string) $told['error'], 'without a matching fake') !== false, $told);
@@ -144,7 +153,8 @@ file_put_contents("$work/database/schema/sqlite-schema.sql", 'create table users
 $stored = 'database/schema/sqlite-schema.sql';
 check('the stored schema is pending', ask('state', 'database/plan')['pending'] === [$stored]);
 $told = ask('plan', 'database/plan');
-check('that there are tables is told', $told['pending'] === [$stored] && ($told['migrations'][0]['over'] ?? 0) === 1, $told);
+$over = $told['migrations'][0]['over'] ?? 0;
+check('that there are tables is told', $told['pending'] === [$stored] && $over === 1, $told);
 $database->exec('drop table users');
 check('on an empty database none are', (ask('plan', 'database/plan')['migrations'][0]['over'] ?? -1) === 0);
 $database->exec('create table migrations (id integer primary key, migration text, batch integer)');

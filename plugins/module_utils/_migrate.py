@@ -250,7 +250,7 @@ def _doubts(entry: dict[str, Any], earlier: bool) -> list[dict[str, Any]]:
     found = []
     if entry.get("over"):
         # A dump of MySQL drops each table before it makes it.
-        reason = f"no migration has run here, so it is loaded, over the {entry['over']} tables that are there"
+        reason = f"no migration has run here, so it is loaded over the tables that are there ({entry['over']})"
         found.append(_doubt(reason))
     if entry.get("does"):
         reason = f"its SQL cannot be told without running it, and it does more than SQL: {entry['does']}"

@@ -379,20 +379,26 @@ $watch = function ($connection) use (&$pretends, &$current, $pretend, $about_sch
 $level = Closure::bind(function ($connection, $level) {
     $connection->transactions = $level;
 }, null, Illuminate\Database\Connection::class);
-$guarded = function ($connection, $run) use ($level) {
-    $pgsql = $connection->getDriverName() === 'pgsql';
-    $sqlite = $connection->getDriverName() === 'sqlite';
+$guards = [
+    'pgsql' => ['start transaction read only', 'rollback'],
+    'sqlite' => ['pragma query_only = on', 'pragma query_only = off'],
+];
+$usual_guard = ['set session transaction read only', 'set session transaction read write'];
+$guarded = [];
+$guard = function ($connection) use (&$guarded, $level, $guards, $usual_guard) {
+    $driver = $connection->getDriverName();
+    [$begin, $end] = $guards[$driver] ?? $usual_guard;
     $pdo = $connection->getPdo();
-    $begin = $pgsql ? 'start transaction read only' : 'set session transaction read only';
-    $pdo->exec($sqlite ? 'pragma query_only = on' : $begin);
-    $level($connection, $pgsql ? 1 : 0);
-    try {
-        $run();
-    } finally {
+    $pdo->exec($begin);
+    $level($connection, $driver === 'pgsql' ? 1 : 0);
+    $guarded[] = [$connection, $pdo, $end];
+};
+$unguard = function () use (&$guarded, $level) {
+    foreach ($guarded as [$connection, $pdo, $end]) {
         $level($connection, 0);
-        $end = $pgsql ? 'rollback' : 'set session transaction read write';
-        $pdo->exec($sqlite ? 'pragma query_only = off' : $end);
+        $pdo->exec($end);
     }
+    $guarded = [];
 };
 foreach (array_keys(config('database.connections', [])) as $name) {
     try {
@@ -403,11 +409,12 @@ foreach (array_keys(config('database.connections', [])) as $name) {
 }
 // What a migration calls may make a connection anew (Laravel 9 and later tell of it).
 $app->make('events')->listen('Illuminate\Database\Events\ConnectionEstablished', function ($event) use (
-    $watch, $pretend, &$current
+    $watch, $guard, $pretend, &$current
 ) {
     if ($current !== null) {
         $watch($event->connection);
         $pretend($event->connection, true);
+        $guard($event->connection);
     }
 });
 if ($schema !== '') {
@@ -437,13 +444,16 @@ foreach ($pending as $name => $file) {
         $current['transaction'] = $alone ? '' : $connection->getName();
         if (!$current['skipped'] && $current['does'] === '' && method_exists($migration, 'up')) {
             $default = $app->make('db')->getDefaultConnection();
-            $guarded($connection, function () use ($app, $migration, $connection, $pretends, $pretend) {
+            try {
+                $guard($connection);
                 foreach ($pretends as $other) {
                     $pretend($other, true);
                 }
                 $app->make('db')->setDefaultConnection($connection->getName());
                 $migration->up();
-            });
+            } finally {
+                $unguard();
+            }
             $app->make('db')->setDefaultConnection($default);
         }
     } catch (Throwable $error) {

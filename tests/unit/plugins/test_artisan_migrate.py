@@ -219,7 +219,7 @@ def test_the_stored_schema_over_tables_needs_consent(migrate):
     _code, result = migrate({"state": "planned"}, **SQUASHED, over=3)
     (risk,) = result["risks"]
     assert (risk["kind"], risk["needs_consent"]) == ("unknown", True)
-    assert "over the 3 tables that are there" in risk["reason"]
+    assert "over the tables that are there (3)" in risk["reason"]
 
 
 @pytest.mark.parametrize(
