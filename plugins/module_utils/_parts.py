@@ -200,7 +200,7 @@ def _reads_php(app: str, entries: dict[str, str], lock: str) -> bool:
     words = [word for script in scripts for word in script.split()]
     texts = [f'"{word}"' for word in words]
     # Programs of the commit; a word from the root on, such as /dev/null, is none.
-    texts += [read_text(f"{app}/{word}") for word in words]
+    texts += [read_text(f"{app}/{word}") for word in words if os.path.isfile(f"{app}/{word}")]
     texts += [
         read_text(os.path.join(app, name))
         for name in entries

@@ -310,6 +310,7 @@ VITE = "vite.config.js"
         ({"public/js/old.js": "'./app/View/Shop.php'"}, False),
         ({"package.json": {"scripts": {"build": "sh bin/build.sh > /dev/null"}}, "bin/build.sh": "php x\n"}, True),
         ({"package.json": {"scripts": {"build": "sh bin/build.sh > /dev/null"}}, "bin/build.sh": "vite\n"}, False),
+        ({"package.json": {"scripts": {"clean": "rm -rf package.json/x \0 " + "x" * 300}}}, False),
         ({"package.json": {"scripts": {"prebuild": "composer run types"}}}, True),
         ({"composer.json": {"scripts": {"post-autoload-dump": "@php artisan ziggy:generate"}}}, True),
         ({"composer.json": {"scripts": {"post-install-cmd": ["@types"]}}}, True),
