@@ -154,7 +154,8 @@ class Phases(DatabasePhases, MaintenancePhases):
         if not self.release:
             return
         params = self.params
-        values = {name: params[name] for name in ("owner", "release", "artifact", "sha256")}
+        # What a rollback leaves tells that it is one.
+        values = {name: params[name] for name in ("owner", "release", "artifact", "sha256", "bad")}
         commit = self.layout.manifest(self.release).get("commit")
         self.layout.note_run(params["run"], phase=phase, commit=commit, **values)
 
@@ -212,6 +213,7 @@ class Phases(DatabasePhases, MaintenancePhases):
             layout.note_run(params["run"], since=utc_now(), phase="preflight", **about)
         current = layout.current()
         manifest = layout.manifest(current) if current else {}
+        rolled_back_from = (unproven or {}).get("bad", "")
         self.found = {
             "changed": bool(removed),
             "current": current,
@@ -229,7 +231,9 @@ class Phases(DatabasePhases, MaintenancePhases):
             ],
             "taken_from": taken_from,
             "unfinished": unfinished,
-            "unproven": (unproven or {}).get("release", ""),
+            # What a rollback goes to was proven when it was live before.
+            "unproven": "" if rolled_back_from else (unproven or {}).get("release", ""),
+            "rolled_back_from": rolled_back_from,
             "removed": removed,
             "maintenance": maintenance,
             "clock": clock,
@@ -958,22 +962,23 @@ class Phases(DatabasePhases, MaintenancePhases):
         old = self.layout.prunable(self.params["keep"], protected)
         if self.module.check_mode:
             return {"changed": bool(old), "removed": old}
-        if self.params["bad"]:
-            self.layout.mark_bad(self.params["bad"])
-        _assets.take_back(self.layout, self.params["assets_dir"])
         removed = []
-        for release in old:
-            try:
-                self.layout.remove(release)
-                removed.append(release)
-            except OSError as exc:
-                self.module.warn(f"{release} could not be removed: {exc}")
-        self.layout.sweep_artifacts()
         try:
+            if self.params["bad"]:
+                self.layout.mark_bad(self.params["bad"])
+            _assets.take_back(self.layout, self.params["assets_dir"])
+            for release in old:
+                try:
+                    self.layout.remove(release)
+                    removed.append(release)
+                except OSError as exc:
+                    self.module.warn(f"{release} could not be removed: {exc}")
+            self.layout.sweep_artifacts()
             # A run that found its version live already has not made anything live.
             live = bool(self.layout.run_state().get("release"))
             maintenance = self._leave_maintenance(live, bool(self.params["maintenance_held"]))
         finally:
+            # Whatever could not be tidied up, the release is proven: the next run must not take it for one of a killed.
             self.layout.forget_run()
             self.layout.unlock(self.params["run"])
         return {"changed": bool(removed), "removed": removed, "maintenance": maintenance}
