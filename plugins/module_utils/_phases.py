@@ -901,16 +901,19 @@ class Phases(DatabasePhases, MaintenancePhases):
             # Where the answer of this host was lost, it may have opened already.
             shut = {"shut": bool(marker), "open": not marker}
             return {"changed": False, "reverted": False, "current": self.layout.current(), **shut}
-        switched = bool(self.release) and self.layout.current() == self.release and previous != self.release
+        current = self.layout.current()
+        switched = bool(self.release) and current == self.release and previous != self.release
+        left = "" if switched else self._left_with_the_others(previous)
         if self.module.check_mode:
-            return {"changed": switched, "reverted": switched, "current": self.layout.current()}
+            goes_back = bool(switched or left)
+            return {"changed": goes_back, "reverted": goes_back, "left": left, "current": current}
         maintenance: dict[str, Any] = {}
         try:
             try:
-                self._go_back(previous, switched)
+                self._go_back(previous, switched, left)
             except PhaseError as exc:
                 # What was live is live again, and that counts; what is not well about it is told besides.
-                back = switched and self.layout.current() == previous
+                back = bool(switched or left) and self.layout.current() == previous
                 exc.evidence.update(changed=back, reverted=back, current=self.layout.current())
                 raise
             finally:
@@ -922,15 +925,27 @@ class Phases(DatabasePhases, MaintenancePhases):
             self.layout.forget_run(still_live=self.layout.current() or "")
             self.layout.unlock(run)
         return {
-            "changed": switched,
-            "reverted": switched,
+            "changed": bool(switched or left),
+            "reverted": bool(switched or left),
+            "left": left,
             "current": self.layout.current(),
             "maintenance": maintenance,
             "shut": "held" in maintenance,
         }
 
-    def _go_back(self, previous: str, switched: bool) -> None:
-        if switched and previous:
+    def _left_with_the_others(self, previous: str) -> str:
+        """Return the live release where a killed run has left it unproven and other hosts do not go back to it."""
+        unproven = str((self.layout.run_state().get("unproven") or {}).get("release") or "")
+        leaves = self.params["leave_unproven"] and previous not in ("", unproven)
+        return unproven if leaves and self.layout.current() == unproven else ""
+
+    def _go_back(self, previous: str, switched: bool, left: str) -> None:
+        if left:
+            staged, self.release = self._only_staged(), left
+            self._go_back(previous, True, "")
+            if staged:
+                self.layout.remove(staged)
+        elif switched and previous:
             failed, self.release = self.release, previous
             self._hand_assets_on(failed, previous)
             self.layout.switch(previous)

@@ -258,6 +258,12 @@ options:
       - Whether C(restart) also ends workers that run O(release) already, as after its database was restored.
     type: bool
     default: false
+  leave_unproven:
+    description:
+      - Whether C(revert) goes back to O(previous) from what a killed run has left live and unproven as well, where
+        O(release) was not live yet. Other hosts have begun to switch, and do not go back to it.
+    type: bool
+    default: false
   stay_shut:
     description:
       - Whether C(revert) leaves the host as it is and in maintenance, since what is live may not fit the database. It
@@ -735,6 +741,7 @@ def argument_spec() -> dict[str, dict[str, Any]]:
         "build": {"type": "dict", "default": {}, "no_log": True},
         "verify_workers": {"type": "bool", "default": True},
         "restart_all": {"type": "bool", "default": False},
+        "leave_unproven": {"type": "bool", "default": False},
         "stay_shut": {"type": "bool", "default": False},
         **_checks_spec(),
     }
