@@ -193,6 +193,23 @@ def test_maintenance_is_ended_past_the_lock_of_a_dead_run(stage, live):
     assert (run.status, stage.left("lock")) == (0, []), run.output
 
 
+def test_site_that_was_shut_stays_so_when_maintenance_cannot_be_turned_on_everywhere(stage, live):
+    def maintenance(state):
+        given = json.dumps({**HEADLESS, "release_maintenance_state": state})
+        return stage.fleet.play(ROOT / "playbooks/maintenance.yml", "-e", given)
+
+    away = stage.home / "away/web2"
+    for before in ([], HOSTS):
+        if before:
+            assert maintenance("on").status == 0
+        away.touch()
+        run = maintenance("on")
+        away.unlink()
+        assert (run.status != 0, stage.left("lock"), stage.left("maintenance.json")) == (True, [], before), run.output
+        assert "the hosts that could be reached are as they were" in told(run)
+    assert (maintenance("off").status, stage.left("maintenance.json")) == (0, [])
+
+
 def test_address_of_an_artifact_is_shown_without_its_secrets(stage, live):
     address = "http://ann:s3cret-of-ann@127.0.0.1:1/shop.tar.gz?X-Signature=s1gnature"
     notify = [{"kind": "mail", "to": "ops@example.com", "host": "127.0.0.1", "port": 1}]
