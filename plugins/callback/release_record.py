@@ -236,11 +236,13 @@ def outcome_of(phases: list[dict[str, Any]], failed: bool, lost: bool = False) -
             return "partial"
         if not switched:
             return "aborted"
-        return "reverted" if switched <= reverted else "partial"
+        lives = {phase["host"]: phase.get("current") for phase in phases if phase["phase"] == "revert"}
+        return "reverted" if switched <= reverted and len({*lives.values()}) == 1 else "partial"
     if any(phase["phase"] in BROUGHT for phase in phases):
         return "success" if switched else "unchanged"
-    restored = any(phase["phase"] == "restore" and phase["changed"] for phase in phases)
-    return "rolled back" if switched or restored else "unchanged"
+    # One that finishes what a killed rollback has begun may find each host switched.
+    rolled = any(phase["phase"] == "switch" or (phase["phase"] == "restore" and phase["changed"]) for phase in phases)
+    return "rolled back" if rolled else "unchanged"
 
 
 def signoffs_told(signoffs: list[dict[str, Any]]) -> str:

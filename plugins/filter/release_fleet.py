@@ -30,8 +30,8 @@ RETURN = r"""
 _value:
   description: >-
     One entry for each host with C(host), C(reached), C(well) (it answered, and all is as it was before), C(reverted)
-    (the new release was live there), C(shut) (it was left in maintenance), C(open) (it was to be,
-    and was open), C(current), C(error), and C(text), a sentence for people.
+    (the new release was live there), C(left) (in its place the unproven one of a killed run), C(shut) (it was left in
+    maintenance), C(open) (it was to be, and was open), C(current), C(error), and C(text), a sentence for people.
   type: list
   elements: dictionary
 """
@@ -68,6 +68,7 @@ def outcome(host: str, result: Mapping[str, Any]) -> dict[str, Any]:
         "reached": reached,
         "well": reached and not failed,
         "reverted": bool(phases[0].get("reverted")),
+        "left": phases[0].get("left") or "",
         "shut": bool(phases[0].get("shut")),
         "open": bool(phases[0].get("open")),
         "current": current,

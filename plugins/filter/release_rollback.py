@@ -13,6 +13,7 @@ description:
     does not matter.
   - Without O(to) the target is the newest release before the live one that every host has, that was live on every host
     and was not bad. Where hosts live on different releases, one of those counts as well.
+  - What a killed rollback has made live on every host stays the target, so that the same again finishes that one.
   - With O(restore) what is live stays the target when a release since then has changed its database and did not stay.
   - The snapshot that belongs to a target is that from before the first release that migrated since the target was live
     last; no other one is offered, but each one that there is can be confirmed.
@@ -22,6 +23,11 @@ options:
     type: list
     elements: dict
     required: true
+  hosts:
+    description: The names of these hosts, in the same order.
+    type: list
+    elements: str
+    default: []
   database:
     description: That of the host that migrates, which has the snapshots.
     type: dict
@@ -100,7 +106,8 @@ class Snapshots:
             # When a release was made live by hand is not known, but not before what stands before it.
             self.times.append(time or (self.times or [""])[-1])
         self.migrated = database.get("migrated") or []
-        self.bad = database.get("bad") or []
+        # A rollback that was killed had no time to mark what it has left.
+        self.bad = [*(database.get("bad") or []), database.get("rolled_back_from")]
         self.current = database.get("current")
 
     def of(self, release: str) -> Found:
@@ -148,20 +155,46 @@ class Snapshots:
         )
 
 
-def target_problems(preflights: Sequence[Found], target: str, to: str, restore: bool) -> list[str]:
+def left_half_way(preflights: Sequence[Found]) -> str:
+    """What a killed rollback has made live on every host, '' when none has.
+
+    On some of them it may have finished: then it was well on all.
+    """
+    lives = {found.get("current") or "" for found in preflights}
+    begun = any(found.get("rolled_back_from") for found in preflights)
+    return lives.pop() if begun and len(lives) == 1 else ""
+
+
+def nowhere_to_go(preflights: Sequence[Found], hosts: Sequence[str]) -> str:
+    """What can be done where the hosts have nothing in common but what is live."""
+    split = len({found.get("current") for found in preflights}) > 1
+    able = [found for found in preflights if candidates(found, split)]
+    without = [host for host, found in zip(hosts, preflights, strict=False) if found not in able]
+    remedy = "release an earlier version again"
+    if without and able and common_target(able):
+        remedy = f"leave out the hosts without one by --limit ({', '.join(without)}), or {remedy}"
+    return remedy
+
+
+def target_problems(
+    preflights: Sequence[Found], target: str, to: str, restore: bool, hosts: Sequence[str] = ()
+) -> list[str]:
     lives = [found.get("current") or "none" for found in preflights]
     everywhere = [name for name in preflights[0]["releases"] if all(name in found["releases"] for found in preflights)]
     if not target:
         fault = "there is no earlier release, not marked bad, that was live on every host;"
     elif target not in everywhere:
         fault = f"release_rollback_to={to} is not on every host;"
-    elif not restore and set(lives) == {target}:
+    elif not restore and set(lives) == {target} and target != left_half_way(preflights):
         fault = f"release_rollback_to={to} is live already on every host;"
     else:
         return []
+    remedy = "name another one by release_rollback_to"
+    if not target and set(everywhere) <= set(lives):
+        remedy = nowhere_to_go(preflights, hosts)
     return [
         f"{fault} every host has {', '.join(everywhere) or 'no release'}, live is {', '.join(sorted(set(lives)))}; "
-        "name another one by release_rollback_to"
+        f"{remedy}"
     ]
 
 
@@ -213,6 +246,7 @@ def restore_problems(
 def release_rollback(
     preflights: Sequence[Found],
     database: Found,
+    hosts: Sequence[str] = (),
     to: str = "",
     restore: bool = False,
     confirm: str = "",
@@ -225,13 +259,13 @@ def release_rollback(
         return {"target": "", "problems": []}
     snapshots = Snapshots(database)
     lives = {found.get("current") or "" for found in preflights}
-    target = to
-    if not to and restore and len(lives) == 1:
+    target = to or left_half_way(preflights)
+    if not target and restore and len(lives) == 1:
         live = lives.pop()
         changed = snapshots.changed_since(live) if live else []
         target = live if changed and snapshots.of(changed[0]) else ""
     target = target or common_target(preflights)
-    problems = target_problems(preflights, target, to, restore)
+    problems = target_problems(preflights, target, to, restore, hosts)
     if restore and target:
         problems += restore_problems(snapshots, target, confirm, maintenance, restore_command)
     return {"target": target, "problems": problems}

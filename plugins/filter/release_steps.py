@@ -54,6 +54,11 @@ options:
     description: Whether the hosts of a batch that get requests are taken out of their load balancer around the switch.
     type: bool
     default: false
+  unproven:
+    description: >-
+      Whether a killed run has left something live. Then it is noted for all hosts when the first of them switch.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -234,6 +239,7 @@ def release_steps(
     batch: Any = "",
     web: Sequence[str] = (),
     drain: bool = False,
+    unproven: bool = False,
 ) -> list[Step]:
     """What the role does, in order."""
     wanted, known = hooks or {}, groups or {}
@@ -267,6 +273,9 @@ def release_steps(
                 steps += [*module_run(together, run, hosts), *after]
                 together = []
         steps += module_run(together, run, hosts)
+    switches = [number for number, step in enumerate(steps) if "switch" in step.get("phases", [])]
+    if unproven and switches and len(hosts) > 1:
+        steps.insert(switches[0], {"file": "leave", "label": "leave what is unproven", "hosts": list(hosts)})
     return steps
 
 

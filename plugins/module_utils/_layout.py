@@ -364,7 +364,8 @@ class Layout:
         before = state if state.get("run") == run else {}
         if values.get("release") not in (None, "", before.get("release")):
             # What was known of another release is not true of this one.
-            before = {name: value for name, value in before.items() if name not in ("commit", "artifact", "sha256")}
+            gone = ("commit", "artifact", "sha256", "bad")
+            before = {name: value for name, value in before.items() if name not in gone}
         after = {**before, "run": run, **{name: value for name, value in values.items() if value}}
         if after != before:
             write_atomic(self._run_path, json.dumps(after, indent=1) + "\n")

@@ -176,7 +176,8 @@ class Phases(DatabasePhases, MaintenancePhases):
         if not self.release:
             return
         params = self.params
-        values = {name: params[name] for name in ("owner", "release", "artifact", "sha256")}
+        # What a rollback leaves tells that it is one.
+        values = {name: params[name] for name in ("owner", "release", "artifact", "sha256", "bad")}
         commit = self.layout.manifest(self.release).get("commit")
         self.layout.note_run(params["run"], phase=phase, commit=commit, **values)
 
@@ -234,6 +235,7 @@ class Phases(DatabasePhases, MaintenancePhases):
             layout.note_run(params["run"], since=utc_now(), phase="preflight", **about)
         current = layout.current()
         manifest = layout.manifest(current) if current else {}
+        rolled_back_from = (unproven or {}).get("bad", "")
         self.found = {
             "changed": bool(removed),
             "current": current,
@@ -251,7 +253,9 @@ class Phases(DatabasePhases, MaintenancePhases):
             ],
             "taken_from": taken_from,
             "unfinished": unfinished,
-            "unproven": (unproven or {}).get("release", ""),
+            # What a rollback goes to was proven when it was live before.
+            "unproven": "" if rolled_back_from else (unproven or {}).get("release", ""),
+            "rolled_back_from": rolled_back_from,
             "removed": removed,
             "maintenance": maintenance,
             "clock": clock,
@@ -926,16 +930,19 @@ class Phases(DatabasePhases, MaintenancePhases):
             # Where the answer of this host was lost, it may have opened already.
             shut = {"shut": bool(marker), "open": not marker}
             return {"changed": False, "reverted": False, "current": self.layout.current(), **shut}
-        switched = bool(self.release) and self.layout.current() == self.release and previous != self.release
+        current = self.layout.current()
+        switched = bool(self.release) and current == self.release and previous != self.release
+        left = "" if switched else self._left_with_the_others(previous)
         if self.module.check_mode:
-            return {"changed": switched, "reverted": switched, "current": self.layout.current()}
+            goes_back = bool(switched or left)
+            return {"changed": goes_back, "reverted": goes_back, "left": left, "current": current}
         maintenance: dict[str, Any] = {}
         try:
             try:
-                self._go_back(previous, switched)
+                self._go_back(previous, switched, left)
             except PhaseError as exc:
                 # What was live is live again, and that counts; what is not well about it is told besides.
-                back = switched and self.layout.current() == previous
+                back = bool(switched or left) and self.layout.current() == previous
                 exc.evidence.update(changed=back, reverted=back, current=self.layout.current())
                 raise
             finally:
@@ -951,15 +958,27 @@ class Phases(DatabasePhases, MaintenancePhases):
                 self.module.warn(f"{exc.filename} could not be written: {exc.strerror}")
             self.layout.unlock(run)
         return {
-            "changed": switched,
-            "reverted": switched,
+            "changed": bool(switched or left),
+            "reverted": bool(switched or left),
+            "left": left,
             "current": self.layout.current(),
             "maintenance": maintenance,
             "shut": "held" in maintenance,
         }
 
-    def _go_back(self, previous: str, switched: bool) -> None:
-        if switched and previous:
+    def _left_with_the_others(self, previous: str) -> str:
+        """Return the live release where a killed run has left it unproven and other hosts do not go back to it."""
+        unproven = str((self.layout.run_state().get("unproven") or {}).get("release") or "")
+        leaves = self.params["leave_unproven"] and previous not in ("", unproven)
+        return unproven if leaves and self.layout.current() == unproven else ""
+
+    def _go_back(self, previous: str, switched: bool, left: str) -> None:
+        if left:
+            staged, self.release = self._only_staged(), left
+            self._go_back(previous, True, "")
+            if staged:
+                self.layout.remove(staged)
+        elif switched and previous:
             failed, self.release = self.release, previous
             self._hand_assets_on(failed, previous)
             with self._noting(failed):
@@ -1010,22 +1029,23 @@ class Phases(DatabasePhases, MaintenancePhases):
         old = self.layout.prunable(self.params["keep"], protected)
         if self.module.check_mode:
             return {"changed": bool(old), "removed": old}
-        if self.params["bad"]:
-            self.layout.mark_bad(self.params["bad"])
-        _assets.take_back(self.layout, self.params["assets_dir"])
         removed = []
-        for release in old:
-            try:
-                self.layout.remove(release)
-                removed.append(release)
-            except OSError as exc:
-                self.module.warn(f"{release} could not be removed: {exc}")
-        self.layout.sweep_artifacts()
         try:
+            if self.params["bad"]:
+                self.layout.mark_bad(self.params["bad"])
+            _assets.take_back(self.layout, self.params["assets_dir"])
+            for release in old:
+                try:
+                    self.layout.remove(release)
+                    removed.append(release)
+                except OSError as exc:
+                    self.module.warn(f"{release} could not be removed: {exc}")
+            self.layout.sweep_artifacts()
             # A run that found its version live already has not made anything live.
             live = bool(self.layout.run_state().get("release"))
             maintenance = self._leave_maintenance(live, bool(self.params["maintenance_held"]))
         finally:
+            # Whatever could not be tidied up, the release is proven: the next run must not take it for one of a killed.
             self.layout.forget_run()
             self.layout.unlock(self.params["run"])
         return {"changed": bool(removed), "removed": removed, "maintenance": maintenance}

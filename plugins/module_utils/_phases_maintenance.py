@@ -5,9 +5,9 @@
 
 Private to this collection. What a run has put up stands in ``.slipway/maintenance.json``, written before it is done, so
 that the run itself, its revert, or the next run takes exactly that down. What an operator had put up by
-``playbooks/maintenance.yml`` is marked as ``kept``: only that playbook or a release that has gone live ends it. What
-was put up around a restore says in ``held`` why no other run may end it, until it is known how the restore ended. A
-maintenance that a person put up by hand is not in the file, and stays.
+``playbooks/maintenance.yml`` says in ``kept`` which run had begun it: only that run, the playbook when it turns it off,
+or a release that has gone live ends it. What was put up around a restore says in ``held`` why no other run may end it,
+until it is known how the restore ended. A maintenance that a person put up by hand is not in the file, and stays.
 """
 
 from __future__ import annotations
@@ -183,7 +183,8 @@ class MaintenancePhases(PhaseBase):
             "release": self.layout.current(),
             "secret": marker.get("secret") or self.params["maintenance_secret"],
             "application": False,
-            "kept": bool(marker.get("kept")) or self.params["maintenance_kept"],
+            # The run that has begun it may break off, and then ends it; one that found it there does not.
+            "kept": marker.get("kept") or (self.params["maintenance_kept"] and marker.get("run", self.params["run"])),
             "flags": marker.get("flags", []),
             # What an earlier run left is not undone by one that fails in the same way.
             "held": marker.get("held") or held,
@@ -285,7 +286,7 @@ class MaintenancePhases(PhaseBase):
         marker, path = self._marker(), self._live_path()
         down = os.path.join(path, _STATE_FILES[0]) if path else ""
         held = "" if with_held else marker.get("held", "")
-        stays = bool(marker.get("kept")) and not with_kept
+        stays = marker.get("kept") not in (None, False, self.params["run"]) and not with_kept
         if self.module.check_mode:
             return {"changed": bool(marker) and not (stays or held)}
         if held:

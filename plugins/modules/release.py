@@ -90,7 +90,7 @@ options:
     default: ""
   bad:
     description:
-      - Release id that C(finish) marks as bad, so that no later rollback goes there.
+      - Release id that a rollback leaves. C(finish) marks it as bad, so that no later rollback goes there.
     type: str
     default: ""
   artifact:
@@ -258,6 +258,12 @@ options:
       - Whether C(restart) also ends workers that run O(release) already, as after its database was restored.
     type: bool
     default: false
+  leave_unproven:
+    description:
+      - Whether C(revert) goes back to O(previous) from what a killed run has left live and unproven as well, where
+        O(release) was not live yet. Other hosts have begun to switch, and do not go back to it.
+    type: bool
+    default: false
   stay_shut:
     description:
       - Whether C(revert) leaves the host as it is and in maintenance, since what is live may not fit the database. It
@@ -326,7 +332,7 @@ options:
     description:
       - Whether C(down) and C(up) are an operator's wish, and no part of a release. What C(down) shuts then stays shut
         until C(up) has this option too, or until a release has gone live and is carried out to C(finish). C(revert)
-        leaves it.
+        leaves it. C(up) without this option ends only what C(down) of the same run has begun.
     type: bool
     default: false
   maintenance_held:
@@ -620,7 +626,8 @@ phases:
       C(taken_from), the holder that the lock was taken from, C(unfinished), what a killed run was about (C(run),
       C(owner), C(since), C(release), C(version), C(commit), C(phase), C(artifact), C(sha256), and whether it is
       C(staged) here), C(unproven), the live release where such a run has switched to it and no release has finished
-      since, C(removed), the releases of such a run that were removed, and C(maintenance), one that it had left.
+      since, C(rolled_back_from), in its place what a killed rollback has left for the live release, C(removed), the
+      releases of such a run that were removed, and C(maintenance), one that it had left.
     - C(verify) has C(workers) with C(pid), C(command), C(release) and C(started), those of them that still end a job
       in the code of another release as C(finishing), and C(answers), the number of
       requests, one for each process of the PHP-FPM pool, many of them at once, that the web server answered in the
@@ -758,6 +765,7 @@ def argument_spec() -> dict[str, dict[str, Any]]:
         "build": {"type": "dict", "default": {}, "no_log": True},
         "verify_workers": {"type": "bool", "default": True},
         "restart_all": {"type": "bool", "default": False},
+        "leave_unproven": {"type": "bool", "default": False},
         "stay_shut": {"type": "bool", "default": False},
         **_checks_spec(),
     }

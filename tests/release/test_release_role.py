@@ -216,6 +216,14 @@ def test_hook_that_fails_after_the_release_is_live_changes_nothing(stage):
     assert set(run.live.values()) == {run.outcome()["release"]}
 
 
+def test_release_that_one_host_could_not_finish_is_one_to_go_back_to(stage):
+    run = stage.release("v2", release_hooks=stage.goes_away("before_finish"))
+    stage.comes_back()
+    assert (run.status, run.outcome()["outcome"], stage.locked()) == (0, "success", ["web2"]), run.output
+    failed = stage.release("v3-is-not-well")
+    assert (failed.status, failed.outcome()["outcome"], failed.live) == (2, "reverted", run.live), failed.output
+
+
 def test_host_that_goes_away_before_the_switch_stops_the_release(stage):
     before = (stage.releases(), dict(zip(HOSTS, map(stage.fleet.live, HOSTS), strict=True)))
     run = stage.release("v2", release_hooks=stage.goes_away("after_build"))

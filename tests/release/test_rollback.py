@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
+import signal
 import sqlite3
+import subprocess
+import time
 
 import pytest
 from fleet import HOSTS, ROOT, Fleet, write
@@ -37,6 +41,14 @@ restore)
 esac
 """
 
+# The second batch does not come to its switch.
+DRAIN = """
+- name: Break off
+  ansible.builtin.fail:
+    msg: the balancer does not answer
+  when: release_drain_state == 'drain' and 'web2' in release_drain_batch
+"""
+
 TWICE = """
 - hosts: web1
   gather_facts: false
@@ -52,6 +64,7 @@ class Stage:
     def __init__(self, home):
         self.home, self.fleet = home, Fleet(home)
         write(home / "twice.yml", TWICE)
+        write(home / "drain.yml", DRAIN)
         self.fleet.lay_out()
         self.write_note("first")
 
@@ -60,6 +73,29 @@ class Stage:
 
     def rollback(self, *words, **variables):
         return self.fleet.play(ROOT / "rollback.yml", "-e", json.dumps(HEADLESS | variables), *words)
+
+    def kill(self, playbook, hook, **variables):
+        """Begin a run, and kill it when it gets to a hook."""
+        reached = self.home / "reached"
+        reached.unlink(missing_ok=True)
+        wait = {hook: [{"command": ["/bin/sh", "-c", f"touch {reached}; exec sleep 20"], "hosts": "localhost"}]}
+        variables = HEADLESS | {"release_hooks": wait} | variables
+        words = ["-i", self.home / "inventories/production", "-e", json.dumps(variables)]
+        process = subprocess.Popen(
+            ["ansible-playbook", ROOT / playbook, *words],
+            cwd=self.home,
+            env=self.fleet.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        while not reached.exists():
+            assert process.poll() is None
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return {host: self.fleet.live(host) for host in HOSTS}
 
     def write_note(self, text):
         with contextlib.closing(sqlite3.connect(self.home / "db.sqlite")) as database, database:
@@ -159,6 +195,23 @@ def test_maintenance_is_ended_past_the_lock_of_a_dead_run(stage, live):
     assert lock.exists()
     run = stage.fleet.play(*words, "-e", "release_takeover=true")
     assert (run.status, stage.left("lock")) == (0, []), run.output
+
+
+def test_site_that_was_shut_stays_so_when_maintenance_cannot_be_turned_on_everywhere(stage, live):
+    def maintenance(state):
+        given = json.dumps({**HEADLESS, "release_maintenance_state": state})
+        return stage.fleet.play(ROOT / "playbooks/maintenance.yml", "-e", given)
+
+    away = stage.home / "away/web2"
+    for before in ([], HOSTS):
+        if before:
+            assert maintenance("on").status == 0
+        away.touch()
+        run = maintenance("on")
+        away.unlink()
+        assert (run.status != 0, stage.left("lock"), stage.left("maintenance.json")) == (True, [], before), run.output
+        assert "the hosts that could be reached are as they were" in told(run)
+    assert (maintenance("off").status, stage.left("maintenance.json")) == (0, [])
 
 
 def test_address_of_an_artifact_is_shown_without_its_secrets(stage, live):
@@ -312,3 +365,36 @@ def test_site_of_a_restore_that_was_killed_stays_shut_until_the_operator_opens_i
     words = [ROOT / "playbooks/maintenance.yml", "-e", json.dumps({**HEADLESS, "release_maintenance_state": "off"})]
     opened = stage.fleet.play(*words)
     assert (opened.status, managed.left()) == (0, [[], []]), opened.output
+
+
+def test_killed_rollback_is_finished_by_the_same_again(stage):
+    runs = [stage.release(version, release_force=True) for version in ("v1", "v2", "v1")]
+    assert [run.status for run in runs] == [0, 0, 0], runs[-1].output
+    first, second, third = (run.live for run in runs)
+    assert stage.kill("rollback.yml", "after_switch") == second
+    # A release that fails meanwhile goes back to where the rollback has brought the hosts, and no further.
+    failed = stage.release("v2", release_force=True, **failing("after_switch"))
+    assert (failed.status, failed.outcome()["outcome"], failed.live) == (2, "reverted", second), failed.output
+
+    run = stage.rollback()
+    assert (run.status, run.outcome()["outcome"], run.live) == (0, "rolled back", second), run.output
+    assert f"{second['web1']} was live already, since a rollback from {third['web1']} that was killed" in told(run)
+    for host in HOSTS:
+        state = json.loads((stage.home / "hosts" / host / ".slipway/state.json").read_text())["history"]
+        assert third[host] in [entry["release"] for entry in state if entry.get("bad")]
+    assert stage.left("run.json") == []
+    assert stage.rollback().live == first
+
+
+def test_hosts_leave_together_what_a_killed_release_has_left(stage):
+    good = stage.release("v1", release_force=True).live
+    unproven = stage.kill("release.yml", "after_switch", release_version="v2", release_force=True)
+    assert unproven["web1"] == unproven["web2"] != good["web1"]
+    # One that does not come to its switch leaves them as they are.
+    failed = stage.release("v1", release_force=True, **failing("before_switch"))
+    assert (failed.status, failed.outcome()["outcome"], failed.live) == (2, "aborted", unproven), failed.output
+    drain = {"release_strategy": "rolling", "release_drain": str(stage.home / "drain.yml")}
+    failed = stage.release("v1", release_force=True, **drain)
+    assert (failed.status, failed.outcome()["outcome"], failed.live) == (2, "reverted", good), failed.output
+    assert f"It was not live here, but {unproven['web2']}, which a killed run has left unproven" in told(failed)
+    assert (stage.left("lock"), stage.left("run.json")) == ([], [])

@@ -40,6 +40,8 @@ def fleet(role, preflights, **given):
         # This run goes on with the killed one.
         ({"current": NEW, "rollback_target": "r1", "unproven": NEW}, {"current": "r1"}, "r1"),
         ({"current": NEW, "rollback_target": None, "unproven": NEW}, {"current": NEW, "unproven": NEW}, ""),
+        # Another host has come to the end of that run; so it was well everywhere.
+        ({"current": "r2", "rollback_target": "r1", "unproven": "r2"}, {"current": "r2", "unproven": ""}, "r2"),
         # A rollback that goes where this run would go back to.
         ({"current": "r2", "rollback_target": NEW, "unproven": "r2"}, {"current": "r2", "unproven": "r2"}, "r2"),
     ],

@@ -82,6 +82,37 @@ def test_split_fleet_does_not_stay_on_what_was_bad():
     assert rollback(host("Z", "A", "X"), host("Z", "A", bad="A", releases="AXZ"))["target"] == "Z"
 
 
+# A rollback from X to A that was killed when it had switched, on one of two hosts it may have come to its end.
+KILLED = [
+    [host("Z", "A", "X", "A") | {"rolled_back_from": "X"}] * 2,
+    [host("Z", "A", "X", "A", bad="X"), host("Z", "A", "X", "A") | {"rolled_back_from": "X"}],
+]
+
+
+@pytest.mark.parametrize("hosts", KILLED)
+@pytest.mark.parametrize("to", ["", "A"])
+def test_killed_rollback_is_finished_by_the_same_again(hosts, to):
+    assert rollback(*hosts, to=to) == {"target": "A", "problems": []}
+    assert rollback(*hosts, to="Z") == {"target": "Z", "problems": []}
+
+
+def test_killed_rollback_of_a_database_is_finished_by_the_same_again():
+    found = host("Z", "A", "X", "A", migrated="X", snapshots=["X@15"]) | {"rolled_back_from": "X"}
+    assert rollback(found, restore=True, confirm="s15") == {"target": "A", "problems": []}
+    assert "restoring snapshot s15 for A (which stays live)" in refusal(found, restore=True)
+
+
+def test_host_with_nothing_but_what_is_live_is_to_be_left_out():
+    new, old = host("X"), host("A", "X")
+    names = {"hosts": ["web1", "web2", "web3"]}
+    assert refusal(new, old, new, **names).endswith(
+        "every host has X, live is X; leave out the hosts without one by --limit (web1, web3), or release an earlier "
+        "version again"
+    )
+    assert refusal(new, new, new, **names).endswith("live is X; release an earlier version again")
+    assert refusal(new, host("A", "X", bad="A"), old, **names).endswith("live is X; release an earlier version again")
+
+
 def test_live_everywhere_is_refused():
     assert "release_rollback_to=A is live already on every host" in refusal(host("Z", "A"), host("Z", "A"), to="A")
 

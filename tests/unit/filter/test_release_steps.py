@@ -337,3 +337,18 @@ def test_step_of_a_sign_off_says_stage_and_moment():
         ("during", "before_switch", "during before_switch"),
         ("pre_deploy", "", "pre_deploy"),
     ]
+
+
+def test_hosts_know_that_others_have_begun_to_leave_what_is_unproven():
+    hooks = {"before_switch": [{"command": ["true"]}]}
+    phases = ["migrate", "switch", "restart", "verify"]
+    left = "leave what is unproven"
+    assert told(phases, hooks=hooks, unproven=True) == [
+        "migrate",
+        "before_switch: true",
+        left,
+        "switch",
+        "restart, verify",
+    ]
+    assert told(phases, batch=1, drain=True, unproven=True).count(left) == 1
+    assert left not in told(phases, ["app1"], unproven=True)

@@ -227,10 +227,12 @@ def test_operator_opens_a_site_that_is_held_and_keeps_it_shut(live, web):
 
 
 def test_restore_that_ended_well_leaves_the_operators_maintenance_alone(live, web):
-    down(live, health_url=web, maintenance_kept=True)
-    down(live, health_url=web, maintenance_held=HELD)
-    live.run("up", release="r2", health_url=web, maintenance_held=HELD)
-    assert (is_down(live), marker(live)["kept"], marker(live)["held"]) == (True, True, "")
+    live.lock("operator")
+    down(live, health_url=web, run="operator", maintenance_kept=True)
+    live.lock("restore")
+    down(live, health_url=web, run="restore", maintenance_held=HELD)
+    live.run("up", release="r2", run="restore", health_url=web, maintenance_held=HELD)
+    assert (is_down(live), marker(live)["kept"], marker(live)["held"]) == (True, "operator", "")
 
 
 def test_host_with_nothing_live_is_held_too(site):
@@ -277,6 +279,21 @@ def test_maintenance_of_the_operator_ends_as_it_began(live, web):
     code, result = live.run("up", release="", health_url=web, maintenance_kept=True, _ansible_check_mode=True)
     assert (code, result["changed"]) == (0, True)
     code, result = live.run("up", release="", health_url=web, maintenance_kept=True)
+    assert (code, result["changed"], is_down(live), marker(live)) == (0, True, False, None)
+
+
+def test_operator_who_breaks_off_opens_only_what_was_shut_for_that(live, web):
+    """As when maintenance is turned on, and another host fails."""
+    live.lock("first")
+    down(live, health_url=web, run="first", release="", maintenance_kept=True)
+    live.lock("second")
+    down(live, health_url=web, run="second", release="", maintenance_kept=True)
+    code, result = live.run("up", release="", run="second", health_url=web)
+    assert (code, result["changed"], is_down(live)) == (0, False, True)
+    live.run("up", release="", run="second", health_url=web, maintenance_kept=True)
+    assert (is_down(live), marker(live)) == (False, None)
+    down(live, health_url=web, run="second", release="", maintenance_kept=True)
+    code, result = live.run("up", release="", run="second", health_url=web)
     assert (code, result["changed"], is_down(live), marker(live)) == (0, True, False, None)
 
 

@@ -10,12 +10,28 @@ import pytest
 from ansible import context
 from ansible.plugins.callback import CallbackBase
 from ansible.utils.display import Display
-from ansible_collections.slipway.laravel.plugins.callback.release_record import CallbackModule
+from ansible_collections.slipway.laravel.plugins.callback.release_record import CallbackModule, outcome_of
 from ansible_collections.slipway.laravel.plugins.plugin_utils import record
 from ansible_collections.slipway.laravel.plugins.plugin_utils.chain import read
 from ansible_collections.slipway.laravel.plugins.plugin_utils.shared import Shared
 from ansible_collections.slipway.laravel.plugins.plugin_utils.signature import Signer, SigningError
 from records import allow, faults, make_key, make_record
+
+
+def test_rollback_that_finds_each_host_switched_is_one():
+    switch = {"host": "web1", "phase": "switch", "changed": False}
+    assert outcome_of([{"host": "web1", "phase": "preflight"}, switch, {"phase": "finish"}], False) == "rolled back"
+    assert outcome_of([{"host": "web1", "phase": "preflight"}], False) == "unchanged"
+
+
+@pytest.mark.parametrize(("live", "outcome"), [("r1", "reverted"), ("r2", "partial")])
+def test_hosts_that_went_back_to_different_releases_are_told(live, outcome):
+    phases = [
+        {"host": "web1", "phase": "switch", "changed": True},
+        {"host": "web1", "phase": "revert", "reverted": True, "current": "r1"},
+        {"host": "web2", "phase": "revert", "reverted": False, "current": live},
+    ]
+    assert outcome_of(phases, True) == outcome
 
 
 class Ended:

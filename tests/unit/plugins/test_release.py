@@ -1377,6 +1377,18 @@ def test_finish_removes_the_artifacts_of_releases_that_are_gone(many):
     assert [path.name for path in (many.root / ".slipway/artifacts").iterdir()] == ["r6.tar.gz"]
 
 
+def test_release_is_proven_also_where_it_cannot_be_tidied_up_after(many, monkeypatch):
+    def full(*_args):
+        raise OSError(28, "No space left on device", "state.json")
+
+    assert many.run("preflight", "restart", release="r6")[0] == 0
+    monkeypatch.setattr(_phases._assets, "take_back", full)
+    code, result = many.run("verify", "finish", release="r6")
+    assert (code, evidence(result)["error"]) == (0, "No space left on device: state.json")
+    assert not many.locked()
+    assert evidence(many.run("preflight", release="", run="next")[1])["unproven"] == ""
+
+
 def test_finish_only_warns_about_what_cannot_be_removed(many, monkeypatch):
     real = shutil.rmtree
 

@@ -122,6 +122,43 @@ def test_unproven_release_is_remembered_until_one_finishes(live):
     assert (found["unproven"], found["unfinished"]) == ("", None)
 
 
+def test_killed_rollback_is_remembered_until_one_finishes(live):
+    leave_killed(live, "switch", release="r1", bad="r2")
+    found = preflight(live, run="second")
+    assert (live.current(), found["unproven"], found["rolled_back_from"]) == ("r1", "", "r2")
+    # A release that fails and goes back to it says nothing of it.
+    live.add("r3")
+    assert live.run("switch", "revert", release="r3", previous="r1", run="second")[0] == 0
+    found = preflight(live, run="third")
+    assert (live.current(), found["unproven"], found["rolled_back_from"]) == ("r1", "", "r2")
+    assert live.run("switch", "restart", "verify", "finish", release="r1", bad="r2", run="third")[0] == 0
+    assert (preflight(live, run="fourth")["rolled_back_from"], live.state()[1]["bad"]) == ("", True)
+
+
+def test_killed_rollback_says_nothing_of_a_release_after_it(live):
+    leave_killed(live, "switch", release="r1", bad="r2")
+    preflight(live, run="second", resume=True)
+    live.add("r3")
+    assert live.run("switch", release="r3", run="second")[0] == 0
+    found = preflight(live, run="third")
+    assert (found["unproven"], found["rolled_back_from"]) == ("r3", "")
+
+
+@pytest.mark.parametrize(("leave", "left"), [(True, "r3"), (False, "")])
+def test_host_that_had_not_switched_leaves_what_is_unproven_with_the_others(live, leave, left):
+    leave_killed(live, "stage", "switch", **live.artifact())
+    preflight(live, run="second")
+    live.add("r4")
+    given = {"release": "r4", "previous": "r2", "run": "second", "leave_unproven": leave}
+    assert evidence(live.run("revert", _ansible_check_mode=True, **given)[1])["reverted"] is leave
+    assert live.run("probe", release="r4", run="second")[0] == 0
+    code, result = live.run("revert", **given)
+    found = evidence(result)
+    assert (code, found["left"], found["reverted"], live.current()) == (0, left, leave, "r2" if leave else "r3")
+    assert not live.path("r4").exists()
+    assert preflight(live, run="third")["unproven"] == ("" if leave else "r3")
+
+
 def test_unproven_release_is_forgotten_when_it_is_live_no_more(live):
     leave_killed(live, "stage", "switch", **live.artifact())
     preflight(live, run="second")
