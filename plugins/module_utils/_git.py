@@ -8,15 +8,21 @@ Private to this collection.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import re
 import tarfile
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from ansible_collections.slipway.laravel.plugins.module_utils._runner import BuildError, Runner, without_password
 
 _COMMIT = re.compile(r"[0-9a-fA-F]{7,40}")
+_WHOLE_COMMIT = re.compile(r"[0-9a-fA-F]{40}")
+_WITH_CREDENTIALS = re.compile(r"(https?://)([^/\s]*)@([^/\s]*)")
+
+# A credential helper that gives git the password of its environment; printf is a part of the shell, no process.
+_HELPER = """!f() { [ "$1" != get ] || printf 'password=%s\\n' "$SLIPWAY_GIT_PASSWORD"; }; f"""
 
 
 def ssh_command(key: str | None, known_hosts: str | None) -> str:
@@ -49,6 +55,32 @@ def submodule_address(parent: str, url: str) -> str:
     return theirs._replace(netloc=credentials + at + server).geturl() if same else url
 
 
+def environment(address: str) -> dict[str, str]:
+    """Return the variables by which git knows the address of its remote ``origin``, and the credentials for its server.
+
+    git hands an address on to programs of its own as a word of their command line, which every user of the host can
+    read. So the credentials do not stay in it: git asks for them when the server does, and for that server alone.
+    """
+    settings = []
+    password = ""
+    given = _WITH_CREDENTIALS.match(address)
+    if given:
+        scheme, credentials, server = given.groups()
+        address = scheme + server + address[given.end() :]
+        user, separator, password = credentials.partition(":")
+        asked = f"credential.{scheme}{server}"
+        settings = [(f"{asked}.username", unquote(user)), (f"{asked}.helper", _HELPER)]
+        if separator:
+            # Those of the user are asked only for a password that the address does not have.
+            settings.insert(0, (f"{asked}.helper", ""))
+    # What goes on when git has ended would have locks that the next build takes for those of a killed one.
+    settings += [("remote.origin.url", address), ("gc.autoDetach", "false")]
+    variables = {"GIT_CONFIG_COUNT": str(len(settings)), "SLIPWAY_GIT_PASSWORD": unquote(password)}
+    for number, (key, value) in enumerate(settings):
+        variables.update({f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value})
+    return variables
+
+
 class Repository:
     """A bare copy of a repository on this host."""
 
@@ -58,11 +90,7 @@ class Repository:
         self.mirror = mirror
         self.shown = without_password(address)
         # The address by environment: a command line is visible to every user of the host.
-        self._environment = {
-            "GIT_CONFIG_COUNT": "1",
-            "GIT_CONFIG_KEY_0": "remote.origin.url",
-            "GIT_CONFIG_VALUE_0": address,
-        }
+        self._environment = environment(address)
 
     def git(self, step: str, *arguments: str) -> tuple[int, str, str]:
         rc, out, err = self.runner.attempt(step, ["git", f"--git-dir={self.mirror}", *arguments], **self._environment)

@@ -33,7 +33,8 @@ options:
   repository:
     description:
       - Address of the git repository, in any form that git takes.
-      - A password in it is never shown, and is not handed over on a command line.
+      - A user and a password in an address of HTTP or HTTPS are never shown, and not handed over on a command line;
+        git gets them by its environment, for that server alone.
       - One of O(repository), O(artifact) and O(artifact_url) is required.
     type: str
   version:

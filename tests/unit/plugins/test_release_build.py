@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import tarfile
 import time
+from pathlib import Path
 
 import pytest
 from ansible_collections.slipway.laravel.plugins.module_utils import _artifact, _git
@@ -164,20 +166,53 @@ def watched_git(home):
 @pytest.mark.parametrize("check", [False, True])
 @pytest.mark.parametrize("userinfo", ["deploy:s3cr3t", "s3cr3t", "deploy:@s3@cr3t"])
 def test_password_in_the_address_is_never_shown(build, home, watched_git, http_server, userinfo, check):
-    address = http_server(404).replace("//", f"//{userinfo}@")
+    processes = []
+
+    def answer(_request):
+        # git waits for the answer of its program for HTTP.
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                processes.append(path.read_text())
+        return 404
+
+    address = http_server(answer).replace("//", f"//{userinfo}@")
     code, result = build(repository=f"{address}/app.git", _ansible_check_mode=check)
     assert code == 1
     assert "/app.git cannot be read from this host" in result["msg"]
-    shown = json.dumps(result) + calls(home)
+    assert any("git-remote-http" in process for process in processes)
+    shown = json.dumps(result) + calls(home) + "".join(processes)
     assert "cr3t" not in shown
     assert "git " in calls(home)
 
 
 @pytest.mark.parametrize("check", [False, True])
-def test_password_in_the_address_is_used(build, http_server, check):
-    address = http_server(401, WWW_Authenticate='Basic realm="git"').replace("//", "//deploy:s3cr3t@")
+@pytest.mark.parametrize(
+    "userinfo, credentials",
+    [("deploy:s3cr3t", b"deploy:s3cr3t"), ("t0ken", b"t0ken:"), ("d%40b:s%2F:%25", b"d@b:s/:%")],
+)
+def test_password_in_the_address_is_used(build, http_server, userinfo, credentials, check):
+    address = http_server(401, WWW_Authenticate='Basic realm="git"').replace("//", f"//{userinfo}@")
     assert build(repository=address, _ansible_check_mode=check)[0] == 1
-    assert "Basic " + base64.b64encode(b"deploy:s3cr3t").decode() in http_server.authorizations
+    assert "Basic " + base64.b64encode(credentials).decode() in http_server.authorizations
+
+
+def test_password_in_the_address_comes_before_what_the_user_has(build, home, http_server, monkeypatch):
+    (home / "gitconfig").write_text('[credential]\n\thelper = "!f() { echo password=0ther; }; f"\n')
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", f"{home}/gitconfig")
+    address = http_server(401, WWW_Authenticate='Basic realm="git"')
+    for userinfo in ("deploy:s3cr3t", "deploy"):
+        build(repository=address.replace("//", f"//{userinfo}@"))
+    sent = [base64.b64decode(given.split()[1]) for given in http_server.authorizations if given]
+    assert set(sent) == {b"deploy:s3cr3t", b"deploy:0ther"}
+
+
+def test_password_in_the_address_is_for_its_server_alone(build, http_server):
+    other = http_server(401, WWW_Authenticate='Basic realm="git"')
+    requests = http_server.requests
+    address = http_server(301, Location=f"{other}/info/refs?service=git-upload-pack").replace("//", "//deploy:s3cr3t@")
+    assert build(repository=address)[0] == 1
+    assert requests
+    assert not any(http_server.authorizations)
 
 
 def test_password_is_not_kept_on_disk(build, home, http_server):
