@@ -219,7 +219,7 @@ class Build:
         elif self.module.check_mode:
             commit = self.repository.resolve_remote(params["version"])
         else:
-            self.repository.fetch()
+            self.repository.fetch(params["version"])
             commit = self.repository.resolve(params["version"])
         release = params["release"] or time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self.started)) + "-" + commit[:8]
         if not release.endswith(f"-{commit[:8]}"):

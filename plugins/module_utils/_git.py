@@ -109,14 +109,23 @@ class Repository:
         hint = f"its newest tags are {', '.join(tags[:5])}" if tags else "it has no tags"
         return self.runner.error(f"{version} is no tag, branch or commit of {self.shown}; {hint}")
 
-    def fetch(self) -> None:
-        """Bring the copy up to date: branches and tags."""
-        if not os.path.isdir(self.mirror):
-            self.runner.run("fetch", ["git", "init", "--quiet", "--bare", self.mirror])
+    def fetch(self, version: str = "") -> None:
+        """Bring the copy up to date: branches and tags, and the commit of a version that is the whole id of one."""
+        # A build that was killed may have left locks in it, or less than a copy; nobody else has it meanwhile.
+        for lock in glob.glob(os.path.join(glob.escape(self.mirror), "**", "*.lock"), recursive=True):
+            os.unlink(lock)
+        self.runner.run("fetch", ["git", "init", "--quiet", "--bare", self.mirror])
         refs = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
-        rc, dummy, err = self.git("fetch", "fetch", "--quiet", "--prune", "--no-write-fetch-head", "origin", *refs)
+        rc, dummy, err = self._fetch("--prune", *refs)
         if rc != 0:
             raise self._unreachable(err)
+        if _WHOLE_COMMIT.fullmatch(version) and not self.has(version):
+            # On no branch, as in the checkouts of CI: servers give a commit that is named, if they have it.
+            self._fetch(version)
+
+    def _fetch(self, *words: str) -> tuple[int, str, str]:
+        # From a checkout without all of its history too, as CI makes them: without this, git leaves its branches out.
+        return self.git("fetch", "fetch", "--quiet", "--no-write-fetch-head", "--update-shallow", "origin", *words)
 
     def resolve(self, version: str) -> str:
         """Return the commit of a version from the copy."""
@@ -174,7 +183,13 @@ class Repository:
         return texts
 
     def committed_at(self, commit: str) -> int:
-        return int(self.git("export", "show", "--no-patch", "--format=%ct", commit)[1])
+        rc, out, err = self.git("export", "show", "--no-patch", "--format=%ct", commit)
+        if rc != 0:
+            raise self.runner.error(
+                f"build: {self.mirror}, the copy of {self.shown}, lacks a part of {commit} "
+                f"({' '.join(err.split())[:300]}); remove it, then try again"
+            )
+        return int(out)
 
     def commits(self, since: str, commit: str) -> list[str]:
         """Return the subjects of the commits after another one, newest first."""
@@ -234,10 +249,7 @@ class Repository:
     def obtain(self, commit: str, path: str) -> None:
         """Have the commit of the submodule at a path in the copy."""
         if not self.has(commit):
-            self.fetch()
-            if not self.has(commit):
-                # On no branch: servers give a commit that is named, if they have it.
-                self.git("fetch", "fetch", "--quiet", "--no-write-fetch-head", "origin", commit)
+            self.fetch(commit)
         if not self.has(commit):
             raise self.runner.error(
                 f"build: submodule {path} is pinned to {commit}, which {self.shown} does not have; push it there"

@@ -147,6 +147,69 @@ def test_unknown_version_names_the_newest_tags(build, git, repository, version, 
     assert result["phases"][0]["error"] == result["msg"]
 
 
+@pytest.fixture
+def checkout(home, git, repository):
+    """Check the branch `work` out, as CI does: checkout(*words of its git fetch) returns the path of a new one."""
+    made = []
+
+    def run(*words):
+        path = home / f"checkout{len(made)}"
+        made.append(path)
+        for line in (
+            ["init", "--quiet", str(path)],
+            ["-C", str(path), "fetch", "--quiet", f"file://{repository}", *words],
+            [
+                "-C",
+                str(path),
+                "checkout",
+                "--quiet",
+                *(["work"] if words[-1].endswith("heads/work") else ["FETCH_HEAD"]),
+            ],
+        ):
+            subprocess.run(["git", *line], check=True)
+        return str(path)
+
+    return run
+
+
+# GitLab, and GitHub in pull requests: no branch. GitHub: a branch. Each without its history, unless told otherwise.
+@pytest.mark.parametrize("depth", [["--depth=1"], []])
+@pytest.mark.parametrize("refs", ["+refs/heads/work:refs/remotes/origin/work", "+refs/heads/work:refs/heads/work"])
+def test_checkout_of_ci(build, git, checkout, refs, depth):
+    for dummy in range(2):
+        git("commit", "--quiet", "--allow-empty", "--message", "More work")
+        commit = git("rev-parse", "work")
+        path = checkout(*depth, refs)
+        versions = [commit, "work"] if "heads/work:refs/heads" in refs else [commit]
+        for version in versions:
+            result = build(version, repository=path)[1]
+            assert result.get("commit") == commit, result.get("msg")
+
+
+def test_copy_that_lacks_a_part(build, home, git, repository, monkeypatch):
+    build("work")
+    mirror = home / "app/.slipway/repository.git"
+    before = git("rev-parse", "work^")
+    (mirror / "objects" / before[:2] / before[2:]).unlink()
+    # It would notice by itself, in words of its own.
+    monkeypatch.setattr(_git.Repository, "fetch", lambda *_args: None)
+    commit, result = git("rev-parse", "work"), build("work")[1]
+    assert result["msg"].startswith(f"build: {mirror}, the copy of {repository}, lacks a part of {commit} (error: ")
+    assert result["msg"].endswith("); remove it, then try again")
+
+
+def test_copy_of_a_build_that_was_killed(build, home, git):
+    mirror = home / "app/.slipway/repository.git"
+    mirror.mkdir()
+    assert build("work")[0] == 0
+    (mirror / "HEAD").unlink()
+    for name in ("refs/heads/work.lock", "config.lock", "packed-refs.lock"):
+        (mirror / name).touch()
+    git("commit", "--quiet", "--allow-empty", "--message", "More work")
+    code, result = build("work")
+    assert (code, result.get("commit")) == (0, git("rev-parse", "work")), result
+
+
 @pytest.mark.parametrize("check", [False, True])
 def test_repository_that_is_not_there(build, home, check):
     code, result = build(repository=f"{home}/nowhere", _ansible_check_mode=check)
