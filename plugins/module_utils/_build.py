@@ -309,6 +309,14 @@ class Build:
             self.module.warn(f"the submodules {', '.join(left_out)} are left out; release_submodules brings them in")
         if not os.path.isdir(self.app):
             raise self.runner.error(f"path {self.params['path']} is no directory of commit {commit[:8]}")
+        pointers = _git.lfs_pointers(self.app)
+        if pointers:
+            more = f" and {len(pointers) - 3} more" if pointers[3:] else ""
+            raise self.runner.error(
+                f"build: {', '.join(pointers[:3])}{more} are pointers of Git LFS in the place of files; install "
+                f"git-lfs on this host and run git lfs install as the user that builds, or keep them out of releases "
+                f"by export-ignore in .gitattributes"
+            )
         if self.params["kind"] == "laravel":
             self.composer()
         FrontEnd(self.runner, self.parts, self.params, self.tree).build(self.repository.entries(commit), self.inputs)

@@ -21,6 +21,9 @@ _COMMIT = re.compile(r"[0-9a-fA-F]{7,40}")
 _WHOLE_COMMIT = re.compile(r"[0-9a-fA-F]{40}")
 _WITH_CREDENTIALS = re.compile(r"(https?://)([^/\s]*)@([^/\s]*)")
 
+# How a pointer begins, and the size that it never has, in bytes (git-lfs, docs/spec.md).
+_LFS_POINTER, _LFS_POINTER_BELOW = b"version https://git-lfs.github.com/spec/", 1024
+
 # A credential helper that gives git the password of its environment; printf is a part of the shell, no process.
 _HELPER = """!f() { [ "$1" != get ] || printf 'password=%s\\n' "$SLIPWAY_GIT_PASSWORD"; }; f"""
 
@@ -79,6 +82,20 @@ def environment(address: str) -> dict[str, str]:
     for number, (key, value) in enumerate(settings):
         variables.update({f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value})
     return variables
+
+
+def lfs_pointers(directory: str) -> list[str]:
+    """Return the names of files below a directory that Git LFS has put a pointer in the place of."""
+    found = []
+    for parent, dummy, names in os.walk(directory):
+        for name in names:
+            path = os.path.join(parent, name)
+            if os.path.islink(path) or os.path.getsize(path) >= _LFS_POINTER_BELOW:
+                continue
+            with open(path, "rb") as handle:
+                if handle.read(len(_LFS_POINTER)) == _LFS_POINTER:
+                    found.append(os.path.relpath(path, directory))
+    return sorted(found)
 
 
 class Repository:
@@ -172,7 +189,7 @@ class Repository:
             return {}
         # Not by their blobs: what .gitattributes keeps out of an export is not in the release either.
         archive = os.path.join(self.runner.module.tmpdir, "read.tar")
-        self.runner.run("export", ["git", f"--git-dir={self.mirror}", "archive", f"--output={archive}", commit, *there])
+        self._archive(archive, commit, *there)
         texts = {}
         with tarfile.open(archive) as tar:
             for member in tar:
@@ -181,6 +198,11 @@ class Repository:
                     texts[member.name] = content.read().decode("utf-8", "replace")
         os.unlink(archive)
         return texts
+
+    def _archive(self, archive: str, commit: str, *names: str) -> None:
+        # Git LFS asks the server of the remote for what it brings in.
+        argv = ["git", f"--git-dir={self.mirror}", "archive", f"--output={archive}", commit, *names]
+        self.runner.run("export", argv, **self._environment)
 
     def committed_at(self, commit: str) -> int:
         rc, out, err = self.git("export", "show", "--no-patch", "--format=%ct", commit)
@@ -212,7 +234,7 @@ class Repository:
     def export(self, commit: str, directory: str, submodules: bool) -> list[str]:
         """Write the files of a commit into a directory that exists; return the submodules that were left out."""
         archive = f"{directory}.tar"
-        self.runner.run("export", ["git", f"--git-dir={self.mirror}", "archive", f"--output={archive}", commit])
+        self._archive(archive, commit)
         self.runner.run("export", ["tar", "-xf", archive, "-C", directory])
         os.unlink(archive)
         found = self._submodules(commit)

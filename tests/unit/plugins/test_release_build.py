@@ -599,6 +599,38 @@ def test_address_of_a_submodule(parent, url, address):
     assert _git.submodule_address(parent, url) == address
 
 
+# Git LFS
+
+
+POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'4d' * 32}\nsize 12345\n"
+
+
+@pytest.fixture
+def large_files(home, git):
+    """Keep five files of the branch `work` by Git LFS."""
+    commit_file(git, home, ".gitattributes", "*.woff2 filter=lfs diff=lfs merge=lfs -text\n")
+    (home / "origin/notes.txt").write_text(POINTER + " " * 1024)
+    for number in range(5):
+        commit_file(git, home, f"public/{number}.woff2", POINTER)
+
+
+def test_files_of_git_lfs_are_not_released_as_pointers(build, large_files, home, git):
+    assert build("work")[1]["msg"] == (
+        "build: public/0.woff2, public/1.woff2, public/2.woff2 and 2 more are pointers of Git LFS in the place of files; "
+        "install git-lfs on this host and run git lfs install as the user that builds, or keep them out of releases by "
+        "export-ignore in .gitattributes"
+    )
+    commit_file(git, home, ".gitattributes", "*.woff2 filter=lfs export-ignore\n")
+    assert build("work")[0] == 0
+
+
+def test_git_lfs_knows_the_server(build, large_files, home, monkeypatch):
+    # It asks git for the address, as this stand-in does.
+    (home / "gitconfig").write_text('[filter "lfs"]\n\tsmudge = "git config remote.origin.url"\n\trequired = true\n')
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", f"{home}/gitconfig")
+    assert content(build("work")[1])["public/0.woff2"] == f"{home}/origin\n"
+
+
 # Credentials
 
 
