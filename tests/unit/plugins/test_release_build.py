@@ -322,6 +322,20 @@ def test_no_front_end_without_the_script(build, git, home):
     assert "npm" not in calls(home)
 
 
+def test_npm_that_refuses_the_lock(build, home):
+    said = "code EUSAGE;;`npm ci` needs a lock in sync.;;Missing: b@1.0.0 from lock file;;Usage:;npm ci"
+    lines = "".join(f"npm error {line}\n" for line in [*said.split(";"), *["--an-option"] * 500])
+    (home / "npm-says").write_text(lines)
+    (home / "bin/npm").write_text(
+        f"#!/bin/sh\necho 9.2.0\n[ $1 = --version ] || {{ cat {home}/npm-says >&2; exit 1; }}\n"
+    )
+    result = build()[1]
+    assert result["msg"] == (
+        "build: npm failed, npm exited 1: `npm ci` needs a lock in sync.; Missing: b@1.0.0 from lock file"
+    )
+    assert "Missing: b@1.0.0" in result["stderr"]
+
+
 def test_composer_that_fails(build, git, home):
     said = "\x1b[37;41mYour lock file does not fit.\x1b[39;49m\n\n  Problem 1\n    - php ^9 is not satisfied\n\n"
     commit_file(git, home, "composer-error", said)
@@ -616,9 +630,9 @@ def large_files(home, git):
 
 def test_files_of_git_lfs_are_not_released_as_pointers(build, large_files, home, git):
     assert build("work")[1]["msg"] == (
-        "build: public/0.woff2, public/1.woff2, public/2.woff2 and 2 more are pointers of Git LFS in the place of files; "
-        "install git-lfs on this host and run git lfs install as the user that builds, or keep them out of releases by "
-        "export-ignore in .gitattributes"
+        "build: public/0.woff2, public/1.woff2, public/2.woff2 and 2 more are pointers of Git LFS in the place of "
+        "files; install git-lfs on this host and run git lfs install as the user that builds, or keep them out of "
+        "releases by export-ignore in .gitattributes"
     )
     commit_file(git, home, ".gitattributes", "*.woff2 filter=lfs export-ignore\n")
     assert build("work")[0] == 0
