@@ -368,7 +368,12 @@ class Phases(DatabasePhases, MaintenancePhases):
     def _prepare(self) -> dict[str, Any]:
         before = os.path.isdir(self.path)
         if not before or self._to_unpack_again():
-            self._unpack()
+            # The web server is to read it, as packed; what is shared keeps to the umask of the host.
+            umask = os.umask(0o022)
+            try:
+                self._unpack()
+            finally:
+                os.umask(umask)
         self._link_shared()
         evidence: dict[str, Any] = {"changed": True}
         if self.laravel:

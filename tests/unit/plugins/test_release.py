@@ -322,6 +322,23 @@ def test_stage(live):
     assert private == ["artifacts", "lock", "run.json", "state.json"]
 
 
+def test_web_server_can_read_a_release_whatever_the_umask(live, monkeypatch):
+    # As every user but root has it.
+    monkeypatch.setenv("TAR_OPTIONS", "--no-same-permissions")
+    artifact = live.artifact()
+    before = os.umask(0o027)
+    try:
+        assert live.run("stage", **artifact)[0] == 0
+    finally:
+        assert os.umask(before) == 0o027
+    release = live.path("r3")
+    assert [path.stat().st_mode & 0o777 for path in (release, release / "public", release / "public/index.php")] == [
+        0o755,
+        0o755,
+        0o644,
+    ]
+
+
 def test_each_release_compiles_views_of_its_own(live):
     live.run("stage", **live.artifact())
     assert len(list((live.path("r3") / "bootstrap/cache/views").glob("*.php"))) == 1
