@@ -21,7 +21,12 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.slipway.laravel.plugins.module_utils import _artifact, _git, _parts, _requirements
 from ansible_collections.slipway.laravel.plugins.module_utils._artisan import take_environment
 from ansible_collections.slipway.laravel.plugins.module_utils._frontend import FrontEnd
-from ansible_collections.slipway.laravel.plugins.module_utils._layout import MANIFEST, Layout, write_atomic
+from ansible_collections.slipway.laravel.plugins.module_utils._layout import (
+    MANIFEST,
+    Layout,
+    readable_by_all,
+    write_atomic,
+)
 from ansible_collections.slipway.laravel.plugins.module_utils._runner import BuildError, Runner, without_password
 
 if TYPE_CHECKING:
@@ -202,13 +207,8 @@ class Build:
         :raises ArtifactError: what was given cannot be used
         :raises BuildError: the build failed
         """
-        # What is packed is to be read by the web server.
-        before = os.umask(0o022)
-        try:
-            with contextlib.nullcontext() if self.module.check_mode else self:
-                return self._resolve_and_make()
-        finally:
-            os.umask(before)
+        with readable_by_all(), contextlib.nullcontext() if self.module.check_mode else self:
+            return self._resolve_and_make()
 
     def _resolve_and_make(self) -> dict[str, Any]:
         params = self.params

@@ -42,6 +42,7 @@ from ansible_collections.slipway.laravel.plugins.module_utils._layout import (
     LayoutError,
     LockedError,
     link_atomic,
+    readable_by_all,
     utc_now,
     write_atomic,
 )
@@ -368,12 +369,8 @@ class Phases(DatabasePhases, MaintenancePhases):
     def _prepare(self) -> dict[str, Any]:
         before = os.path.isdir(self.path)
         if not before or self._to_unpack_again():
-            # The web server is to read it, as packed; what is shared keeps to the umask of the host.
-            umask = os.umask(0o022)
-            try:
+            with readable_by_all():
                 self._unpack()
-            finally:
-                os.umask(umask)
         self._link_shared()
         evidence: dict[str, Any] = {"changed": True}
         if self.laravel:

@@ -182,8 +182,10 @@ def test_checkout_of_ci(build, git, checkout, refs, depth):
         path = checkout(*depth, refs)
         versions = [commit, "work"] if "heads/work:refs/heads" in refs else [commit]
         for version in versions:
-            result = build(version, repository=path)[1]
-            assert result.get("commit") == commit, result.get("msg")
+            for check in (True, False):
+                result = build(version, repository=path, _ansible_check_mode=check)[1]
+                assert result.get("commit") == commit, result.get("msg")
+                assert "requires" in result
 
 
 def test_copy_that_lacks_a_part(build, home, git, repository, monkeypatch):
