@@ -314,19 +314,21 @@ class _Preflight:
         return found
 
     def _services_of(self, env: dict[str, str]) -> list[_Check]:
-        def listed(problem: str | None) -> list[str]:
-            return [problem] if problem else []
+        def listed(check: str, problem: str | None) -> list[str]:
+            # Only the application knows for sure how it reaches a service.
+            return [f"{problem}, or leave this out with release_expect: {{skip: [{check}]}}"] if problem else []
 
         def database() -> list[str]:
             live = self.layout.current()
             path = self.layout.release_path(live) if live else ""
-            return listed(_probe.database_problem(self.module, self.params["php"], env, self.environment, path))
+            problem = _probe.database_problem(self.module, self.params["php"], env, self.environment, path)
+            return listed("database", problem)
 
         checks: list[_Check] = [
-            ("redis", "Redis", _NETWORK, lambda: listed(_probe.redis_problem(env))),
-            ("cache", "memcached", _NETWORK, lambda: listed(_services.memcached_problem(env))),
-            ("queue", "the queue", _NETWORK, lambda: listed(_services.queue_problem(env))),
-            ("mail", "the mail host", _NETWORK, lambda: listed(_services.mail_problem(env))),
+            ("redis", "Redis", _NETWORK, lambda: listed("redis", _probe.redis_problem(env))),
+            ("cache", "memcached", _NETWORK, lambda: listed("cache", _services.memcached_problem(env))),
+            ("queue", "the queue", _NETWORK, lambda: listed("queue", _services.queue_problem(env))),
+            ("mail", "the mail host", _NETWORK, lambda: listed("mail", _services.mail_problem(env))),
         ]
         if not self.interpreter_problems:
             checks.insert(0, ("database", "the database", _PROGRAM, database))

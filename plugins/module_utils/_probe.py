@@ -34,6 +34,11 @@ _DATABASE_PHP = r"""
 $p = json_decode(stream_get_contents(STDIN), true);
 $options = [PDO::ATTR_TIMEOUT => 4, PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION];
 try {
+    // PHP 8.4 has a class for them, and 8.5 complains of their old names.
+    $mysql = class_exists('Pdo\Mysql') ? 'Pdo\Mysql::ATTR_' : 'PDO::MYSQL_ATTR_';
+    foreach (extension_loaded('pdo_mysql') ? $p['mysql'] : [] as $name => $value) {
+        $options[constant($mysql . $name)] = $value;
+    }
     $pdo = new PDO($p['dsn'], $p['username'], $p['password'], $options);
     $pdo->query('select 1');
 } catch (Throwable $error) {
@@ -46,6 +51,10 @@ try {
 _CONNECTIONS = re.compile(r"""['"]connections['"]\s*=>""")
 _URL_KEY = re.compile(r"""\benv\(\s*['"](DB_URL|DATABASE_URL)['"]""")
 _DEFAULT_CONNECTION = re.compile(r"""['"]default['"]\s*=>\s*env\(\s*['"]DB_CONNECTION['"]\s*,\s*['"]([^'"]+)['"]""")
+_TRUST = re.compile(r"ATTR_SSL_VERIFY_SERVER_CERT\b")
+
+# What Laravel's env() makes nothing of, or false.
+_NOTHING = frozenset(("", "null", "(null)", "empty", "(empty)", "false", "(false)"))
 
 parse_dotenv = _dotenv.parse_dotenv
 
@@ -59,8 +68,12 @@ def told_once(text: str) -> str:
 
 
 def given(value: str | None) -> str | None:
-    """Return a value of an ``.env``, None when it stands for nothing."""
-    return None if value in (None, "", "null", "(null)") else value
+    """Return a value of an ``.env`` as Laravel's ``env()`` does, None when it stands for nothing."""
+    if value is None or value.lower() in _NOTHING:
+        return None
+    # Quotes within those of the file.
+    quoted = re.fullmatch(r"""(['"])(.*)\1""", value)
+    return quoted[2] or None if quoted else value
 
 
 class DatabaseKeys(NamedTuple):
@@ -70,6 +83,8 @@ class DatabaseKeys(NamedTuple):
     urls: tuple[str, ...] = ("DB_URL", "DATABASE_URL")
     # What an ``.env`` without DB_CONNECTION means.
     connection: str = "mysql"
+    # False where it may trust a server of MySQL without a look at its certificate.
+    verified: bool = True
 
 
 def database_keys(release: str) -> DatabaseKeys:
@@ -89,14 +104,15 @@ def database_keys(release: str) -> DatabaseKeys:
         return DatabaseKeys()
     defaults = [found[1] for found in map(_DEFAULT_CONNECTION.search, texts) if found]
     urls = tuple(dict.fromkeys(_URL_KEY.findall(connections)))
-    return DatabaseKeys(urls, defaults[0] if defaults else DatabaseKeys().connection)
+    connection = defaults[0] if defaults else DatabaseKeys().connection
+    return DatabaseKeys(urls, connection, not _TRUST.search(connections))
 
 
 def database_values(env: dict[str, str], keys: DatabaseKeys) -> dict[str, str]:
-    """Return an ``.env`` with DB_CONNECTION, and with the parts of the database's address in place of DB_HOST and the
-    like."""
-    env = {"DB_CONNECTION": keys.connection, **env}
-    text = next((value for value in map(given, map(env.get, keys.urls)) if value), None)
+    """Return an ``.env`` as Laravel reads it, '' for nothing: with DB_CONNECTION, and with the parts of the database's
+    address in place of DB_HOST and the like."""
+    env = {"DB_CONNECTION": keys.connection, **{name: given(value) or "" for name, value in env.items()}}
+    text = next(filter(None, map(env.get, keys.urls)), None)
     if not text:
         return env
     url = urllib.parse.urlsplit(text)
@@ -117,6 +133,16 @@ def database_values(env: dict[str, str], keys: DatabaseKeys) -> dict[str, str]:
     return {**env, **{key: value for key, value in parts.items() if value}}
 
 
+def _server(env: dict[str, str], driver: str) -> tuple[str, str] | None:
+    """Return the DSN of a database's server and what to call it, None when the ``.env`` does not tell."""
+    user, name = env.get("DB_USERNAME", ""), env.get("DB_DATABASE", "")
+    path = env.get("DB_SOCKET") if driver == "mysql" else None
+    if path:
+        return f"mysql:unix_socket={path};dbname={name}", f"{user}@{path}/{name}"
+    host, port = env.get("DB_HOST"), env.get("DB_PORT") or ("5432" if driver == "pgsql" else "3306")
+    return (f"{driver}:host={host};port={port};dbname={name}", f"{user}@{host}:{port}/{name}") if host else None
+
+
 def database_problem(
     module: AnsibleModule, php: str, env: dict[str, str], environment: dict[str, str], release: str = ""
 ) -> str | None:
@@ -124,35 +150,43 @@ def database_problem(
 
     :param release: directory of a release, which says what it reads of the ``.env``; '' when there is none yet
     """
-    env = database_values(env, database_keys(release))
-    driver = env["DB_CONNECTION"]
-    name = env.get("DB_DATABASE", "")
+    keys = database_keys(release)
+    env = database_values(env, keys)
+    driver, name = env["DB_CONNECTION"], env.get("DB_DATABASE", "")
+    options: dict[str, Any] = {}
+    variables = "DB_*"
     if driver == "sqlite":
-        dsn = f"sqlite:{name}"
-        where = name
+        dsn, where = f"sqlite:{name}", name
         if not os.path.isabs(name):
             return None  # relative to a release that is not there yet
         if not os.path.isfile(name):
             return f"the SQLite file {name} (DB_DATABASE in .env) does not exist; create it, or correct DB_DATABASE"
     elif driver in ("mysql", "mariadb", "pgsql"):
-        kind, port = ("pgsql", "5432") if driver == "pgsql" else ("mysql", "3306")
-        host, port = env.get("DB_HOST", "127.0.0.1"), env.get("DB_PORT") or port
-        dsn = f"{kind}:host={host};port={port};dbname={name}"
-        where = f"{env.get('DB_USERNAME', '')}@{host}:{port}/{name}"
-        if kind == "mysql" and given(env.get("DB_SOCKET")):
-            dsn = f"mysql:unix_socket={env['DB_SOCKET']};dbname={name}"
-            where = f"{env.get('DB_USERNAME', '')}@{env['DB_SOCKET']}/{name}"
+        server = _server(env, "pgsql" if driver == "pgsql" else "mysql")
+        if not server:
+            return None  # its configuration has the host, or several: one for writing, others for reading
+        dsn, where = server
     else:
         # A driver of a package: only the application itself knows how to reach it.
         return None
-    question = json.dumps({"dsn": dsn, "username": env.get("DB_USERNAME"), "password": env.get("DB_PASSWORD")})
+    if driver in ("mysql", "mariadb"):
+        variables = "DB_* (for TLS MYSQL_ATTR_SSL_CA)"
+        authority = env.get("MYSQL_ATTR_SSL_CA")
+        if authority and not os.path.isabs(authority):
+            return None  # relative to where the release runs
+        if authority and keys.verified and not os.access(authority, os.R_OK):
+            return f"{authority} (MYSQL_ATTR_SSL_CA in .env) cannot be read; put it there, or correct MYSQL_ATTR_SSL_CA"
+        if authority:
+            options = {"SSL_CA": authority, **({} if keys.verified else {"SSL_VERIFY_SERVER_CERT": False})}
+    login = {"username": env.get("DB_USERNAME") or None, "password": env.get("DB_PASSWORD") or None}
+    question = json.dumps({"dsn": dsn, **login, "mysql": options})
     rc, out, err = module.run_command(
         [php, "-d", "display_errors=stderr", "-r", _DATABASE_PHP], data=question, environ_update=environment
     )
     if rc == 0:
         return None
     told = told_once(err or out)
-    return f"the database {where} of .env cannot be used: {told}; start it, or correct DB_* in .env"
+    return f"the database {where} of .env cannot be used: {told}; start it, or correct {variables} in .env"
 
 
 def connect(host: str, port: str, tls: bool = False) -> socket.socket:
@@ -185,18 +219,16 @@ def redis_problem(env: dict[str, str]) -> str | None:
     )
     if "redis" not in [env.get(name) for name in users]:
         return None
-    if given(env.get("REDIS_URL")):
-        url = urllib.parse.urlsplit(env["REDIS_URL"])
-        user, password = (urllib.parse.unquote(part) if part else None for part in (url.username, url.password))
-        # Not url.port, which raises for a port that is no number.
-        port = url.netloc.rpartition("@")[2].rpartition("]")[2].partition(":")[2] or "6379"
-        host = url.hostname or "127.0.0.1"
-        tls = url.scheme in ("rediss", "tls")
-    else:
-        user, password = given(env.get("REDIS_USERNAME")), given(env.get("REDIS_PASSWORD"))
-        host, port = env.get("REDIS_HOST") or "127.0.0.1", env.get("REDIS_PORT") or "6379"
-        tls = host.startswith("tls://")
-        host = host if host.startswith("/") else host.rpartition("//")[2]
+    # As Laravel: what the address does not have is taken from the others.
+    url = urllib.parse.urlsplit(given(env.get("REDIS_URL")) or "")
+    user, password = (
+        given(env.get(name)) if part is None else urllib.parse.unquote(part)
+        for name, part in (("REDIS_USERNAME", url.username), ("REDIS_PASSWORD", url.password))
+    )
+    # Not url.port, which raises for a port that is no number.
+    port = url.netloc.rpartition("@")[2].rpartition("]")[2].partition(":")[2] or given(env.get("REDIS_PORT")) or "6379"
+    scheme, dummy, host = (url.hostname or given(env.get("REDIS_HOST")) or "127.0.0.1").rpartition("://")
+    tls = (scheme or url.scheme or given(env.get("REDIS_SCHEME"))) in ("rediss", "tls")
     commands = [["PING"]]
     if password:
         commands.insert(0, ["AUTH", *([user] if user else []), password])

@@ -10,6 +10,7 @@ when the ``.env`` does not tell where the service is.
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import smtplib
 import ssl
 import urllib.parse
@@ -107,6 +108,16 @@ class _Mail:
         self.where = f"{self.host}:{self.port}"
 
 
+def _own_name(env: dict[str, str]) -> str:
+    """Return the name under which Laravel's mailers greet, since mail hosts refuse others."""
+    url = urllib.parse.urlsplit(given(env.get("APP_URL")) or "")
+    name = given(env.get("MAIL_EHLO_DOMAIN")) or url.hostname or "localhost"
+    with contextlib.suppress(ValueError):
+        return f"[{'IPv6:' if ipaddress.ip_address(name).version == 6 else ''}{name}]"
+    # smtplib can say nothing else.
+    return name if name.isascii() else "localhost"
+
+
 def mail_problem(env: dict[str, str]) -> str | None:
     """Greet the mail host of an ``.env`` and log in as the application does. Nothing is sent."""
     mailer = env.get("MAIL_MAILER") or env.get("MAIL_DRIVER")
@@ -116,8 +127,7 @@ def mail_problem(env: dict[str, str]) -> str | None:
         return None
     about, remedy = f"the mail host {mail.where} of .env", "correct MAIL_* in .env, or the mail host"
     context = _endpoint.tls_context(True)
-    # With a name of its own: otherwise smtplib looks up the one of this host, which takes long where that fails.
-    named = {"timeout": PATIENCE, "local_hostname": "localhost"}
+    named = {"timeout": PATIENCE, "local_hostname": _own_name(env)}
     try:
         if mail.tls:
             client: smtplib.SMTP = smtplib.SMTP_SSL(mail.host, mail.port, context=context, **named)  # type: ignore
@@ -129,7 +139,7 @@ def mail_problem(env: dict[str, str]) -> str | None:
             client.close()
     except ssl.SSLCertVerificationError as exc:
         return f"{about} has a certificate that PHP does not trust: {exc.verify_message}; {remedy}"
-    except (OSError, UnicodeError) as exc:
+    except (OSError, ValueError) as exc:
         return f"{about} cannot be used: {exc}; start it, or {remedy}"
 
 

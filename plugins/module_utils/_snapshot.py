@@ -133,11 +133,11 @@ def database_of(env_file: str, environment: dict[str, str], release: str = "") -
         name=name,
         host=env.get("DB_HOST") or "127.0.0.1",
         port=env.get("DB_PORT") or ("5432" if driver == "pgsql" else "3306"),
-        socket="" if driver == "pgsql" else _probe.given(env.get("DB_SOCKET")) or "",
+        socket="" if driver == "pgsql" else env.get("DB_SOCKET", ""),
         user=env.get("DB_USERNAME", ""),
-        password=_probe.given(env.get("DB_PASSWORD")) or "",
-        tls_ca=_probe.given(env.get("MYSQL_ATTR_SSL_CA")) or "",
-        tls_mode=_probe.given(env.get("DB_SSLMODE")) or "",
+        password=env.get("DB_PASSWORD", ""),
+        tls_ca=env.get("MYSQL_ATTR_SSL_CA", ""),
+        tls_mode=env.get("DB_SSLMODE", ""),
     )
 
 

@@ -397,6 +397,8 @@ options:
       skip:
         description:
           - Checks to leave out. A rollback, for example, has to be possible while the mail host is down.
+          - V(database), V(redis), V(cache), V(queue) and V(mail) read C(.env) as Laravel's own configuration does.
+            Leave those out that the application reaches in another way.
           - V(workers), for workers of the application whose working directory is no release, is one of C(verify) too.
         type: list
         elements: str

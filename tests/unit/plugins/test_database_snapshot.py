@@ -171,6 +171,14 @@ def test_prune_keeps_those_of_the_newest_release(lite, tmp_path, place):
     assert snapshots.prune(1) == [taken[0], taken[3]]
 
 
+def test_database_of_values_that_are_nothing(tmp_path):
+    names = ("HOST", "PORT", "SOCKET", "USERNAME", "PASSWORD")
+    lines = ["DB_CONNECTION=mysql", "DB_DATABASE=shop", *(f"DB_{name}=null" for name in names)]
+    (tmp_path / ".env").write_text("\n".join([*lines, "MYSQL_ATTR_SSL_CA=(empty)", "DB_SSLMODE=null"]))
+    database = _snapshot.database_of(str(tmp_path / ".env"), {})
+    assert database == _snapshot.Database("mysql", "shop", "127.0.0.1", "3306")
+
+
 SHOP = _snapshot.Database("mysql", "shop", "db", "3306")
 SOCKET = _snapshot.Database("mysql", "shop", "127.0.0.1", "3306", "/run/mysqld.sock")
 

@@ -103,6 +103,9 @@ def test_everything_is_named_in_one_go(site, broken):
     ]
     assert [text[: len(beginning)] for text, beginning in zip(found, beginnings, strict=True)] == beginnings
     assert all("; " in text for text in found)
+    hints = [text.partition(", or leave this out with ")[2] for text in found]
+    named = ["redis", "cache", "queue", "mail"]
+    assert list(filter(None, hints)) == [f"release_expect: {{skip: [{check}]}}" for check in named]
 
 
 NUMBERS = {
@@ -439,6 +442,7 @@ def mail_server(tcp_server):
             encrypted = bool(tls)
             while line := connection.recv(1000).decode().strip():
                 words.append(line.split()[0].upper())
+                start.name = line.partition(" ")[2] if line.startswith("ehlo") else start.name
                 reply = "250 ok"
                 if line.startswith("ehlo"):
                     offers = ["STARTTLS"] if starttls and not encrypted else [f"AUTH {auth}"] if auth else []
@@ -467,6 +471,26 @@ def mail(port, **values):
 def test_mail(mail_server, values):
     assert _services.mail_problem(mail(mail_server(auth="PLAIN"), **values)) is None
     assert mail_server.words == ["EHLO", *(["AUTH"] if values.get("MAIL_PASSWORD") else []), "QUIT"]
+
+
+@pytest.mark.parametrize(
+    "values, name",
+    [
+        ({}, "localhost"),
+        ({"MAIL_EHLO_DOMAIN": "null", "APP_URL": "https://shop.example.com:8443/x"}, "shop.example.com"),
+        ({"MAIL_EHLO_DOMAIN": "mail.example.com", "APP_URL": "https://shop.example.com"}, "mail.example.com"),
+        ({"APP_URL": "http://10.0.0.5"}, "[10.0.0.5]"),
+        ({"APP_URL": "http://[::1]:8080"}, "[IPv6:::1]"),
+        ({"APP_URL": "https://käse.example.com"}, "localhost"),
+    ],
+)
+def test_mail_host_hears_the_name_of_the_application(mail_server, values, name):
+    assert _services.mail_problem(mail(mail_server(), **values)) is None
+    assert mail_server.name == name
+
+
+def test_mail_with_a_name_that_cannot_be_said(mail_server):
+    assert "of .env cannot be used: " in _services.mail_problem(mail(mail_server(), MAIL_EHLO_DOMAIN="a\nb"))
 
 
 def test_mail_host_that_refuses_the_login(mail_server):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
@@ -47,6 +48,14 @@ def test_parse_dotenv_skips_what_is_no_assignment():
     assert _probe.parse_dotenv("# A=1\n\nnonsense\n1A=2\nB=3\nB=4\n") == {"B": "4"}
 
 
+@pytest.mark.parametrize(
+    "text, value",
+    [("null", None), ("NULL", None), ("(Empty)", None), ("false", None), ("'null'", "null"), ('"a"', "a"), ("'", "'")],
+)
+def test_a_value_as_laravel_reads_it(text, value):
+    assert _probe.given(text) == value
+
+
 # Redis
 
 
@@ -79,6 +88,10 @@ def test_redis_without_password(redis_server, password):
         ({"REDIS_PASSWORD": "se%63ret", "REDIS_USERNAME": "app"}, ["AUTH", "app", "se%63ret"]),
         ({"REDIS_URL": "redis://app:se%2563ret@127.0.0.1:{port}/0"}, ["AUTH", "app", "se%63ret"]),
         ({"REDIS_URL": "redis://:se%2563ret@127.0.0.1:{port}"}, ["AUTH", "se%63ret"]),
+        # What the address lacks is in the others.
+        ({"REDIS_URL": "redis://127.0.0.1", "REDIS_PASSWORD": "se%63ret"}, ["AUTH", "se%63ret"]),
+        ({"REDIS_URL": "redis://app@", "REDIS_PASSWORD": "se%63ret"}, ["AUTH", "app", "se%63ret"]),
+        ({"REDIS_URL": "redis://:se%2563ret@127.0.0.1:{port}", "REDIS_USERNAME": "app"}, ["AUTH", "se%63ret"]),
     ],
 )
 def test_redis_with_password(redis_server, values, words):
@@ -100,6 +113,36 @@ def test_redis_on_a_unix_socket(redis_server, tmp_path):
     assert _probe.redis_problem(redis_env(0, REDIS_HOST=str(tmp_path / "redis.sock"))) is None
     problem = _probe.redis_problem(redis_env(0, REDIS_HOST=str(tmp_path / "none.sock")))
     assert f"{tmp_path}/none.sock of .env cannot be reached" in problem
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"REDIS_SCHEME": "tls"},
+        {"REDIS_HOST": "tls://localhost"},
+        {"REDIS_SCHEME": "tls", "REDIS_URL": "//:x@localhost"},
+        {"REDIS_SCHEME": "tcp", "REDIS_URL": "rediss://localhost"},
+    ],
+)
+def test_redis_by_tls(tcp_server, certificate, monkeypatch, values):
+    pem = certificate(2, "DNS:localhost")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+
+    def answer(connection):
+        with context.wrap_socket(connection, server_side=True) as encrypted:
+            encrypted.sendall(b"+PONG\r\n" * encrypted.recv(1000).count(b"*"))
+
+    env = redis_env(tcp_server(answer), **{"REDIS_HOST": "localhost", **values})
+    assert "self-signed" in _probe.redis_problem(env)
+    monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+    assert _probe.redis_problem(env) is None
+
+
+def test_redis_whose_address_is_nothing(redis_server):
+    values = {"REDIS_URL": "null", "REDIS_HOST": "null", "REDIS_USERNAME": "null", "REDIS_PASSWORD": "(empty)"}
+    assert _probe.redis_problem(redis_env(redis_server(), **values)) is None
+    assert redis_server.received == [["PING"]]
 
 
 @pytest.mark.parametrize("values", [{"REDIS_PORT": "none"}, {"REDIS_URL": "redis://127.0.0.1:none"}])
@@ -125,20 +168,65 @@ MYSQL = {
         ({**MYSQL, "DB_CONNECTION": "mariadb", "DB_PORT": "3307"}, "mysql:host=db;port=3307;dbname=shop"),
         ({**MYSQL, "DB_CONNECTION": "pgsql"}, "pgsql:host=db;port=5432;dbname=shop"),
         ({**MYSQL, "DB_SOCKET": "/run/mysqld.sock"}, "mysql:unix_socket=/run/mysqld.sock;dbname=shop"),
+        ({**MYSQL, "DB_HOST": "null", "DB_SOCKET": "/run/x.sock"}, "mysql:unix_socket=/run/x.sock;dbname=shop"),
+        ({**MYSQL, "DB_PORT": "null", "DB_SOCKET": "null"}, "mysql:host=db;port=3306;dbname=shop"),
     ],
 )
 def test_database(home, module, env, dsn):
     assert _probe.database_problem(module, "php", env, {}) is None
     connection = json.loads((home / "connection.json").read_text())
-    assert connection == {"dsn": dsn, "username": "ann", "password": "s3cr3t"}
+    assert connection == {"dsn": dsn, "username": "ann", "password": "s3cr3t", "mysql": {}}
     assert "s3cr3t" not in (home / "calls").read_text()
+
+
+def test_database_whose_login_is_nothing(home, module):
+    env = {**MYSQL, "DB_USERNAME": "(null)", "DB_PASSWORD": "null", "MYSQL_ATTR_SSL_CA": "null"}
+    assert _probe.database_problem(module, "php", env, {}) is None
+    connection = json.loads((home / "connection.json").read_text())
+    assert connection == {"dsn": "mysql:host=db;port=3306;dbname=shop", "username": None, "password": None, "mysql": {}}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"DB_HOST": "null"},
+        {"DB_HOST": "", "DB_WRITE_HOST": "w", "DB_READ_HOST": "r"},
+        {"MYSQL_ATTR_SSL_CA": "storage/ca.pem"},
+    ],
+)
+def test_database_that_env_does_not_tell_how_to_reach(home, module, values):
+    (home / "database_error").write_text("never asked")
+    assert _probe.database_problem(module, "php", {**MYSQL, **values}, {}) is None
+
+
+def test_database_that_asks_for_tls(home, module, tmp_path):
+    authority = tmp_path / "ca.pem"
+    env = {**MYSQL, "MYSQL_ATTR_SSL_CA": str(authority)}
+    problem = _probe.database_problem(module, "php", env, {})
+    where = f"{authority} (MYSQL_ATTR_SSL_CA in .env)"
+    assert problem == f"{where} cannot be read; put it there, or correct MYSQL_ATTR_SSL_CA"
+    authority.touch()
+    assert _probe.database_problem(module, "php", env, {}) is None
+    assert json.loads((home / "connection.json").read_text())["mysql"] == {"SSL_CA": str(authority)}
+    assert _probe.database_problem(module, "php", {**env, "DB_CONNECTION": "pgsql"}, {}) is None
+    assert json.loads((home / "connection.json").read_text())["mysql"] == {}
+
+
+def test_database_whose_certificate_the_release_may_not_look_at(home, module, tmp_path):
+    (tmp_path / "config").mkdir()
+    options = "'options' => [PDO::MYSQL_ATTR_SSL_VERIFY_SERVER_CERT => false]"
+    (tmp_path / "config/database.php").write_text(f"<?php return ['connections' => ['mysql' => [{options}]]];")
+    env = {**MYSQL, "MYSQL_ATTR_SSL_CA": "/none.pem"}
+    assert _probe.database_problem(module, "php", env, {}, str(tmp_path)) is None
+    asked = json.loads((home / "connection.json").read_text())["mysql"]
+    assert asked == {"SSL_CA": "/none.pem", "SSL_VERIFY_SERVER_CERT": False}
 
 
 def test_database_that_cannot_be_used(home, module):
     (home / "database_error").write_text("SQLSTATE[HY000] [1045] Access denied for user 'ann'\n")
     assert _probe.database_problem(module, "php", MYSQL, {}) == (
         "the database ann@db:3306/shop of .env cannot be used: SQLSTATE[HY000] [1045] Access denied for user 'ann'; "
-        "start it, or correct DB_* in .env"
+        "start it, or correct DB_* (for TLS MYSQL_ATTR_SSL_CA) in .env"
     )
 
 
@@ -153,7 +241,8 @@ def test_database_by_its_url(home, module, name):
     env = {**MYSQL, name: "postgres://eve:p%40ss@[::1]:6543/store?sslmode=require"}
     assert _probe.database_problem(module, "php", env, {}) is None
     connection = json.loads((home / "connection.json").read_text())
-    assert connection == {"dsn": "pgsql:host=::1;port=6543;dbname=store", "username": "eve", "password": "p@ss"}
+    assert connection["dsn"] == "pgsql:host=::1;port=6543;dbname=store"
+    assert (connection["username"], connection["password"]) == ("eve", "p@ss")
 
 
 BEFORE_11 = "'default' => env('DB_CONNECTION', 'mysql'), 'connections' => ['mysql' => ['url' => env('DATABASE_URL')]]"
@@ -181,7 +270,7 @@ def test_what_a_release_calls_its_database(tmp_path, own, framework, keys):
         if text:
             (tmp_path / place).mkdir(parents=True)
             (tmp_path / place / "database.php").write_text(f"<?php return [{text}];")
-    assert _probe.database_keys(str(tmp_path)) == keys
+    assert _probe.database_keys(str(tmp_path))[:2] == keys
 
 
 def test_database_by_the_url_that_the_release_reads(home, module, tmp_path):
