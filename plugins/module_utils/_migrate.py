@@ -79,10 +79,16 @@ def _judged(
                 risk |= {"migration": name, "connection": connection, "elsewhere": elsewhere}
                 risks.append(risk)
             for statement in _sql.split(query, classifier.dialect):
+                if entry.get("transaction") == connection and _sql.outside_transactions(statement):
+                    raise MigrationError(
+                        f"{name} would fail, since PostgreSQL does not run this in a transaction: "
+                        f"{_sql.shown(statement)}; add `public $withinTransaction = false;` to the migration",
+                        {},
+                    )
                 _append(full[name], _sql.masked(statement))
                 _append(sql[name], _sql.shown(statement))
         risks += [{"migration": name, **doubt} for doubt in _doubts(entry, earlier)]
-        earlier = earlier or bool(entry["statements"])
+        earlier = earlier or bool(entry["statements"] or entry.get("does")) or "over" in entry
     return sql, full, risks
 
 
@@ -186,7 +192,9 @@ class Migrations:
                 f"{told}what was applied cannot be told either: {exc}; pending were {', '.join(before['pending'])}",
                 evidence,
             ) from exc
-        applied = [name for name in after["ran"] if name not in before["ran"]]
+        # The stored schema is pending until there is a migration that has run.
+        loaded = [name for name in before["pending"] if name not in (*after["pending"], *after["ran"])]
+        applied = loaded + [name for name in after["ran"] if name not in before["ran"]]
         left = [name for name in before["pending"] if name in after["pending"]]
         if not error and left and set(left) - set(self.plan()["skipped"]):
             # As --isolated does of itself when another process has its lock.
@@ -240,6 +248,13 @@ def _doubt(reason: str, kind: str = "unknown") -> dict[str, Any]:
 def _doubts(entry: dict[str, Any], earlier: bool) -> list[dict[str, Any]]:
     """Return why the SQL of a migration may not be all that it will do."""
     found = []
+    if entry.get("over"):
+        # A dump of MySQL drops each table before it makes it.
+        reason = f"no migration has run here, so it is loaded over the tables that are there ({entry['over']})"
+        found.append(_doubt(reason))
+    if entry.get("does"):
+        reason = f"its SQL cannot be told without running it, and it does more than SQL: {entry['does']}"
+        found.append(_doubt(reason))
     if entry["error"]:
         error = " ".join(without_values(entry["error"]).split())[:300]
         found.append(_doubt(f"its SQL cannot be told, or not all of it, without running it: {error}"))

@@ -29,6 +29,14 @@ $files = $migrator->getMigrationFiles($paths);
 $ran = $migrator->repositoryExists() ? $migrator->getRepository()->getRan() : [];
 $pending = array_diff_key($files, array_flip($ran));
 $own = $migrator->resolveConnection($asked['database']);
+// Where no migration has ever run, migrate first loads what schema:dump stored.
+$schema = '';
+foreach (['sql', 'dump'] as $kind) {
+    $file = 'schema/' . $own->getName() . "-schema.$kind";
+    if (!$ran && $own->getDriverName() !== 'sqlsrv' && is_file($app->databasePath($file))) {
+        $schema = "database/$file";
+    }
+}
 // A pool in front of a database has another port.
 $place = function ($connection) {
     $driver = str_replace('mariadb', 'mysql', $connection->getDriverName());
@@ -68,7 +76,7 @@ $answer = [
     'version' => $app->version(),
     'driver' => $own->getDriverName(),
     'ran' => array_values($ran),
-    'pending' => array_keys($pending),
+    'pending' => array_merge($schema === '' ? [] : [$schema], array_keys($pending)),
     'not_isolated' => $isolation(),
     'migrations' => [],
 ];
@@ -196,7 +204,130 @@ if ($asked['do'] !== 'plan') {
 // A migration may do more than SQL: nothing of it may leave this process.
 config(['queue.default' => 'null', 'mail.default' => 'array', 'mail.mailers.array' => ['transport' => 'array']]);
 config(['cache.default' => 'array', 'cache.stores.array' => ['driver' => 'array']]);
+foreach (array_keys(config('cache.stores')) as $name) {
+    config(["cache.stores.$name" => ['driver' => 'array']]);
+    $app->make('cache')->forgetDriver($name);
+}
+foreach (['Http' => 'Requests', 'Process' => 'Processes'] as $facade => $strays) {
+    $facade = "Illuminate\\Support\\Facades\\$facade";
+    if (class_exists($facade) && method_exists($facade::getFacadeRoot(), "preventStray$strays")) {
+        $facade::{"preventStray$strays"}();
+    }
+}
 set_time_limit(60);
+// What a migration does to files, to other servers or to connections would happen in the plan too, while the old
+// release is live and before anybody has agreed to it. So its source is searched for that, but for what down() does.
+$functions = '/^(?:rename|unlink|file_put_contents|fwrite|fputs|fputcsv|mkdir|rmdir|copy|touch|tempnam|chmod|chown'
+    . '|chgrp|symlink|link|move_uploaded_file|exec|shell_exec|system|passthru|proc_open|popen|pcntl_\w+|mail'
+    . '|p?fsockopen|stream_socket_client|dispatch|dispatch_sync|dispatch_now|event|broadcast|mysqli_connect'
+    . '|pg_p?connect|(?:curl|ftp|ssh2|socket)_\w+)$/i';
+$methods = '/^(?:dispatch(?:Sync|Now|If|Unless|AfterResponse|ToQueue)?|notify|notifyNow|purge|reconnect|disconnect'
+    . '|connectUsing|setPdo)$/i';
+$facades = '/^(?:Illuminate\\\\Support\\\\Facades\\\\)?(?:Artisan|Broadcast|Bus|Concurrency|File|Http|Mail|Notification'
+    . '|Process|Queue|Redis|Storage)$/i';
+$classes = '/^(?:Illuminate\\\\(?:Contracts\\\\)?(?:Bus|Filesystem|Http\\\\Client|Mail|Process|Queue|Redis)\\\\'
+    . '|Illuminate\\\\Contracts\\\\Console\\\\|(?:Aws|GuzzleHttp|League\\\\Flysystem|Predis)\\\\'
+    . '|Symfony\\\\Component\\\\(?:Filesystem|HttpClient|Mailer|Process)\\\\)/i';
+// Methods of the facades of files that only look.
+$looks = '/^(?:all(?:Files|Directories)|basename|class|directories|dirname|exists|extension|files|get|getRequire|glob'
+    . '|hash|is(?:Directory|File|Readable|Writable)|json|lastModified|lines|mimeType|missing|name|path|requireOnce'
+    . '|sharedGet|size|url)$/i';
+// What is done by a string: a service by its name, another server by its address, a connection by its configuration.
+$service = '/^(?:files|filesystem(?:\.\w+)?|redis(?:\.\w+)?|queue(?:\.\w+)?|mailer|mail\.manager)$/';
+$strings = array_fill_keys(['app', 'resolve', 'make'], $service) + ['set' => '/^database\./']
+    + array_fill_keys(['file_get_contents', 'file', 'fopen', 'readfile'], '#^\w+://(?<!^php://)#');
+$more_than_sql = function ($source) use ($functions, $methods, $facades, $classes, $looks, $strings) {
+    $tokens = [];
+    foreach (token_get_all($source) as $token) {
+        [$kind, $text, $line] = is_array($token) ? [token_name($token[0]), $token[1], $token[2]] : ['', $token, 0];
+        $last = count($tokens) - 1;
+        if (preg_match('/^T_(?:STRING|NS_SEPARATOR|NAME_\w+)$/', $kind)) {
+            // Up to PHP 7.4 the parts of a name are tokens of their own.
+            if ($last >= 0 && $tokens[$last][0] === 'name') {
+                $tokens[$last][1] .= $text;
+            } else {
+                $tokens[] = ['name', $text, $line];
+            }
+        } elseif ($kind === 'T_CONSTANT_ENCAPSED_STRING') {
+            $tokens[] = ['string', substr($text, 1, -1), $line];
+        } elseif ($kind !== 'T_ENCAPSED_AND_WHITESPACE' && $kind !== 'T_INLINE_HTML') {
+            $tokens[] = [$kind, $text, $line];
+        }
+    }
+    $tokens = array_values(array_filter($tokens, function ($token) {
+        return !in_array($token[0], ['T_WHITESPACE', 'T_COMMENT', 'T_DOC_COMMENT'], true);
+    }));
+    $imports = [];
+    $text = function ($number) use (&$tokens) {
+        return $tokens[$number][1] ?? '';
+    };
+    for ($number = 0; $number < count($tokens); $number++) {
+        [$kind, $name, $line] = $tokens[$number];
+        if ($kind === 'T_FUNCTION' && strtolower($text($number + 1)) === 'down') {
+            $depth = 0;
+            do {
+                $number++;
+                $depth += in_array($text($number), ['{', '${'], true) ? 1 : ($text($number) === '}' ? -1 : 0);
+            } while ($number < count($tokens) && ($depth > 0 || $text($number) !== '}'));
+        } elseif ($kind === 'T_USE' && ($tokens[$number + 1][0] ?? '') === 'name') {
+            [$prefix, $class, $alias] = ['', '', ''];
+            while (++$number < count($tokens)) {
+                if ($tokens[$number][0] === 'name') {
+                    [$class, $alias] = strtolower($text($number - 1)) === 'as'
+                        ? [$class, $text($number)] : [$prefix . $text($number), $text($number)];
+                } elseif ($text($number) === '{') {
+                    [$prefix, $class] = [$class, ''];
+                } elseif ($class !== '' && in_array($text($number), [',', '}', ';'], true)) {
+                    $imports[strtolower(substr(strrchr("\\$alias", '\\'), 1))] = ltrim($class, '\\');
+                }
+                if ($text($number) === ';') {
+                    break;
+                }
+            }
+        } elseif ($name === '`') {
+            return 'a command of the shell';
+        } elseif ($kind === 'name' && $text($number - 1) !== 'function') {
+            $before = $text($number - 1);
+            $called = $text($number + 1) === '(';
+            $on = in_array($before, ['->', '?->', '::'], true);
+            $bare = strtolower(ltrim($name, '\\'));
+            $argument = $called && ($tokens[$number + 2][0] ?? '') === 'string' ? $text($number + 2) : '';
+            $told = "$name() in line $line";
+            if ($called && isset($strings[$bare]) && preg_match($strings[$bare], $argument)) {
+                return "$name('$argument') in line $line";
+            }
+            if ($called && $before !== 'new' && preg_match($on ? $methods : $functions, $bare)) {
+                return $told;
+            }
+            if ($called && $bare === 'config' && in_array(strtolower($text($number + 2)), ['[', 'array'], true)) {
+                for ($end = $number; $end < count($tokens) && $text($end) !== ';'; $end++) {
+                    if ($tokens[$end][0] === 'string' && strpos($text($end), 'database.') === 0) {
+                        return $told;
+                    }
+                }
+            }
+            if ($on) {
+                continue;
+            }
+            // As it is imported, or from its root.
+            [$first, $rest] = explode('\\', $name, 2) + [1 => ''];
+            $class = ltrim($name, '\\');
+            if ($first !== '' && isset($imports[strtolower($first)])) {
+                $class = $imports[strtolower($first)] . ($rest === '' ? '' : "\\$rest");
+            }
+            $method = $text($number + 1) === '::' ? $text($number + 2) : '';
+            if ($method !== '' && preg_match($facades, $class)
+                && !(preg_match('/(?:^|\\\\)(?:File|Storage)$/i', $class) && preg_match($looks, $method))) {
+                return "$name::$method() in line $line";
+            }
+            if (preg_match($classes, $class)
+                || ($before === 'new' && preg_match('/^(?:PDO|mysqli|Redis|RedisCluster|ZipArchive)$/i', $class))) {
+                return "$name in line $line";
+            }
+        }
+    }
+    return '';
+};
 // Questions to the schema are answered truly: `if (Schema::hasColumn(...))` must take the way that it will take. Those
 // are queries that read from a catalogue, and call nothing there that does something.
 $about_schema = '/^\s*(?:select|with)\b(?!.*\b(?:setval|nextval|pg_terminate_backend|pg_cancel_backend)\b)'
@@ -213,10 +344,10 @@ $does = function ($query) {
         && preg_match('/(?<!\bexists)(?<!\bto_regclass)(?<=[\w"`])\s*\(\)/i', $flat);
 };
 $watch = function ($connection) use (&$pretends, &$current, $pretend, $about_schema, $does) {
-    if (isset($pretends[$connection->getName()])) {
+    if (in_array($connection, $pretends, true)) {
         return;
     }
-    $pretends[$connection->getName()] = $connection;
+    $pretends[] = $connection;
     $connection->disableQueryLog();
     if (!method_exists($connection, 'beforeExecuting')) {
         $connection->enableQueryLog();  // Laravel 8.0 to 8.46
@@ -248,20 +379,26 @@ $watch = function ($connection) use (&$pretends, &$current, $pretend, $about_sch
 $level = Closure::bind(function ($connection, $level) {
     $connection->transactions = $level;
 }, null, Illuminate\Database\Connection::class);
-$guarded = function ($connection, $run) use ($level) {
-    $pgsql = $connection->getDriverName() === 'pgsql';
-    $sqlite = $connection->getDriverName() === 'sqlite';
+$guards = [
+    'pgsql' => ['start transaction read only', 'rollback'],
+    'sqlite' => ['pragma query_only = on', 'pragma query_only = off'],
+];
+$usual_guard = ['set session transaction read only', 'set session transaction read write'];
+$guarded = [];
+$guard = function ($connection) use (&$guarded, $level, $guards, $usual_guard) {
+    $driver = $connection->getDriverName();
+    [$begin, $end] = $guards[$driver] ?? $usual_guard;
     $pdo = $connection->getPdo();
-    $begin = $pgsql ? 'start transaction read only' : 'set session transaction read only';
-    $pdo->exec($sqlite ? 'pragma query_only = on' : $begin);
-    $level($connection, $pgsql ? 1 : 0);
-    try {
-        $run();
-    } finally {
+    $pdo->exec($begin);
+    $level($connection, $driver === 'pgsql' ? 1 : 0);
+    $guarded[] = [$connection, $pdo, $end];
+};
+$unguard = function () use (&$guarded, $level) {
+    foreach ($guarded as [$connection, $pdo, $end]) {
         $level($connection, 0);
-        $end = $pgsql ? 'rollback' : 'set session transaction read write';
-        $pdo->exec($sqlite ? 'pragma query_only = off' : $end);
+        $pdo->exec($end);
     }
+    $guarded = [];
 };
 foreach (array_keys(config('database.connections', [])) as $name) {
     try {
@@ -270,26 +407,53 @@ foreach (array_keys(config('database.connections', [])) as $name) {
         continue;  // Of a package that is not there.
     }
 }
+// What a migration calls may make a connection anew (Laravel 9 and later tell of it).
+$app->make('events')->listen('Illuminate\Database\Events\ConnectionEstablished', function ($event) use (
+    $watch, $guard, $pretend, &$current
+) {
+    if ($current !== null) {
+        $watch($event->connection);
+        $pretend($event->connection, true);
+        $guard($event->connection);
+    }
+});
+if ($schema !== '') {
+    $known = config('database.migrations');
+    $own_table = $own->getTablePrefix() . (is_array($known) ? $known['table'] : $known);
+    $tables = $own->select($questions[$own->getDriverName()]['tables']);
+    $others = array_filter($tables, function ($table) use ($own_table) {
+        return $table->name !== $own_table && strpos($table->name, 'sqlite_') !== 0;
+    });
+    $answer['migrations'][] = [
+        'migration' => $schema, 'statements' => [], 'error' => null, 'skipped' => false, 'over' => count($others),
+    ];
+}
 $resolve = Closure::bind(function ($migrator, $file, $name) {
     return method_exists($migrator, 'resolvePath') ? $migrator->resolvePath($file) : $migrator->resolve($name);
 }, null, get_class($migrator));
 foreach ($pending as $name => $file) {
     $current = ['migration' => $name, 'statements' => [], 'error' => null];
     try {
+        $current['does'] = $more_than_sql(file_get_contents($file));
         $migrator->requireFiles([$file]);
         $migration = $resolve($migrator, $file, $name);
         $connection = $migrator->resolveConnection($migration->getConnection());
         $watch($connection);
         $current['skipped'] = method_exists($migration, 'shouldRun') && !$migration->shouldRun();
-        if (!$current['skipped'] && method_exists($migration, 'up')) {
+        $alone = $connection->getDriverName() !== 'pgsql' || !($migration->withinTransaction ?? true);
+        $current['transaction'] = $alone ? '' : $connection->getName();
+        if (!$current['skipped'] && $current['does'] === '' && method_exists($migration, 'up')) {
             $default = $app->make('db')->getDefaultConnection();
-            $guarded($connection, function () use ($app, $migration, $connection, $pretends, $pretend) {
+            try {
+                $guard($connection);
                 foreach ($pretends as $other) {
                     $pretend($other, true);
                 }
                 $app->make('db')->setDefaultConnection($connection->getName());
                 $migration->up();
-            });
+            } finally {
+                $unguard();
+            }
             $app->make('db')->setDefaultConnection($default);
         }
     } catch (Throwable $error) {

@@ -139,7 +139,9 @@ def _server(env: dict[str, str], driver: str) -> tuple[str, str] | None:
     path = env.get("DB_SOCKET") if driver == "mysql" else None
     if path:
         return f"mysql:unix_socket={path};dbname={name}", f"{user}@{path}/{name}"
-    host, port = env.get("DB_HOST"), env.get("DB_PORT") or ("5432" if driver == "pgsql" else "3306")
+    # Laravel's own default, but where hosts have other names: one for writing, others for reading.
+    usual = "" if any(re.match(r"DB_.*HOST", key) for key in env) else "127.0.0.1"
+    host, port = env.get("DB_HOST", usual), env.get("DB_PORT") or ("5432" if driver == "pgsql" else "3306")
     return (f"{driver}:host={host};port={port};dbname={name}", f"{user}@{host}:{port}/{name}") if host else None
 
 
@@ -164,7 +166,7 @@ def database_problem(
     elif driver in ("mysql", "mariadb", "pgsql"):
         server = _server(env, "pgsql" if driver == "pgsql" else "mysql")
         if not server:
-            return None  # its configuration has the host, or several: one for writing, others for reading
+            return None  # only its configuration tells
         dsn, where = server
     else:
         # A driver of a package: only the application itself knows how to reach it.

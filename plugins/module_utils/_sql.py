@@ -173,17 +173,24 @@ def masked(statement: Statement) -> str:
     plain = not set(words[:4]).intersection(_ACCOUNTS) and not {"select", "connection"}.intersection(words)
     if words[:1] and words[0] in _DEFINES and plain:
         return statement.text
-    text = statement.text
-    for token in reversed(statement.tokens):
+    parts, position = [], 0
+    for token in statement.tokens:
         if token.kind in ("string", "broken"):
-            text = f"{text[: token.start]}'***'{text[token.end :]}"
-    return text
+            parts += [statement.text[position : token.start], "'***'"]
+            position = token.end
+    return "".join((*parts, statement.text[position:]))
 
 
 def shown(statement: Statement) -> str:
     """Return a statement on one line, without values, shortened."""
     text = " ".join(masked(statement).split())
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def outside_transactions(statement: Statement) -> bool:
+    """Say whether PostgreSQL refuses a statement in a transaction."""
+    words = [token.text for token in statement.tokens if token.kind == "word"]
+    return words[:1] == ["vacuum"] or ("concurrently" in words and words[0] in ("create", "drop", "reindex"))
 
 
 class _Cursor:
@@ -200,6 +207,9 @@ class _Cursor:
         """Return the next token when it is a word or a sign, not a name in quotes, else ''."""
         token = self._tokens[self._position] if self._position < len(self._tokens) else None
         return token.text if token and token.kind in ("word", "sign") else ""
+
+    def skip(self) -> None:
+        self._position += 1
 
     def take(self, *words: str) -> bool:
         """Step over these words if they are the next ones."""
@@ -229,7 +239,8 @@ class _Cursor:
     def names(self) -> list[str]:
         """Step over a list of names."""
         names = [self.name()]
-        while self.take(","):
+        # MySQL: DELETE a.*, b.* FROM ...
+        while self.take(",") or self.take("*", ","):
             names.append(self.name())
         return [name for name in names if name]
 
@@ -292,7 +303,8 @@ def definition(tokens: list[Token]) -> Definition:
             if token.text in _ATTRIBUTES or (token.text, following) == ("character", "set"):
                 in_type = False
         if in_type:
-            text = f"'{token.text}'" if token.kind == "string" else token.text
+            quoted = token.text.replace("\\'", "'").replace("'", "''")
+            text = f"'{quoted}'" if token.kind == "string" else token.text
             column_type += f" {text}" if token.kind == "word" and column_type and depth == 0 else text
     pairs = list(zip(words, words[1:]))
     not_null = ("not", "null") in pairs or ("primary", "key") in pairs
@@ -368,6 +380,7 @@ def _type(text: str, dialect: str) -> _Type | None:
     if not found:
         return None
     words = f"{found[1]}{found[3]}"
+    double = found[1] == "float" and not found[2] and dialect == "pgsql"
     unsigned = "unsigned" in words
     name = re.sub(r" (?:unsigned|signed|zerofill|without time zone)", "", words)
     name = _ALIASES.get(name, name)
@@ -382,7 +395,9 @@ def _type(text: str, dialect: str) -> _Type | None:
         precision, scale = (numbers + [10, 0][len(numbers) :])[:2] if numbers or dialect == "mysql" else (1000, 500)
         return _Type("decimal", name, scale, precision - scale, ())
     if name in ("float", "double"):
-        return _Type("float", name, 0, 24 if name == "float" else 53, ())
+        # float(25) to float(53) are doubles; with two numbers MySQL means digits.
+        double = double or name == "double" or (len(numbers) == 1 and numbers[0] > 24)
+        return _Type("float", name, 0, 53 if double else 24, ())
     if name in ("char", "varchar"):
         unlimited = name == "varchar" and dialect == "pgsql"
         return _Type("text", name, 0, numbers[0] if numbers else _UNLIMITED if unlimited else 1, ())
@@ -393,7 +408,8 @@ def _type(text: str, dialect: str) -> _Type | None:
     if name in ("binary", "varbinary"):
         return _Type("binary", name, 0, numbers[0] if numbers else 1, ())
     if name in ("enum", "set"):
-        return _Type(name, name, 0, 0, tuple(re.findall(r"'((?:[^']|'')*)'", arguments)))
+        values = re.findall(r"'((?:[^']|'')*)'", arguments)
+        return _Type(name, name, 0, 0, tuple(value.replace("''", "'") for value in values))
     if name in ("datetime", "time") or name.startswith("timestamp"):
         return _Type(name, name, 0, numbers[0] if numbers else 6 if dialect == "pgsql" else 0, ())
     if name == "uuid":
@@ -415,6 +431,8 @@ def narrowing(old: str, new: str, dialect: str) -> str:
         ("integer", "decimal"): len(str(before.high)) <= after.high,
         ("integer", "text"): len(str(before.low)) <= after.high and len(str(before.high)) <= after.high,
         ("enum", "text"): all(len(value) <= after.high for value in before.values),
+        # In the catalogue of MariaDB a column of JSON is one of longtext.
+        ("text", "json"): before.name == "longtext" and dialect == "mysql",
         ("uuid", "text"): before.high <= after.high,
         ("date", "datetime"): True,
         ("date", "timestamp"): dialect == "pgsql",
@@ -468,6 +486,15 @@ def _calls(tokens: list[Token]) -> str:
     return called
 
 
+class _Added:
+    """A column that an earlier statement added."""
+
+    def __init__(self, not_null: bool, fills_itself: bool) -> None:
+        self.not_null = not_null
+        self.fills_itself = fills_itself
+        self.told = False
+
+
 class Classifier:
     """Classifies the statements of one connection, in the order in which they would run.
 
@@ -491,7 +518,8 @@ class Classifier:
         self.existing = None if existing is None else {name.lower() for name in existing}
         # What earlier statements made: it holds no data, and no running release knows it.
         self._created: dict[str, list[str]] = {}
-        self._added: set[tuple[str, str]] = set()
+        # Columns that they added, as they are now.
+        self._added: dict[tuple[str, str], _Added] = {}
         # SQLite's way to change a column: the table's rows go into a temporary one and back into a new one.
         self._rebuilding: set[str] = set()
         self._dropped: dict[tuple[str, str], dict[str, Any]] = {}
@@ -532,8 +560,13 @@ class Classifier:
         return name in self._created or (self.existing is not None and name not in self.existing and not elsewhere)
 
     def _is_large(self, table: str) -> bool:
-        facts = self.tables.get(table.lower(), {})
+        facts = self.tables.get(table.lower())
+        if facts is None:
+            return not self._is_new(table)
         return (facts.get("rows") or 0) >= LARGE_ROWS or (facts.get("bytes") or 0) >= LARGE_BYTES
+
+    def _large(self, table: str) -> str:
+        return "a large table" if table.lower() in self.tables else "a table of unknown size"
 
     def _has_rows(self, table: str) -> bool:
         return not self.tables.get(table.lower(), {}).get("empty", False)
@@ -555,6 +588,11 @@ class Classifier:
             pass
         elif cursor.word() in ("(", "merge", "select", "values", "with"):
             self._query(tokens)
+        elif cursor.take("set", "statement"):
+            # MariaDB: SET STATEMENT max_statement_time=1 FOR DELETE ...
+            while cursor.rest() and not cursor.take("for"):
+                cursor.skip()
+            self._one(cursor.rest())
         elif cursor.take("set"):
             if cursor.word() in ("global", "password", "persist", "role"):
                 self._risk("unknown", "", f"SET {cursor.word().upper()} reaches beyond this connection")
@@ -573,7 +611,7 @@ class Classifier:
         words = [token.text for token in tokens if token.kind == "word"]
         pairs = list(zip(words, words[1:]))
         called = _calls(tokens) if words[:1] == ["select"] else ""
-        if ("delete", "from") in pairs or ("then", "delete") in pairs:
+        if any(word == "delete" and before != "on" for before, word in pairs):
             self._risk("delete_data", "", "deletes rows")
         elif any(verb in words for verb in ("update", "insert", "merge")) and ("for", "update") not in pairs:
             self._risk("update_data", "", "changes rows")
@@ -583,7 +621,7 @@ class Classifier:
     def _rebuild_all(self, cursor: _Cursor) -> None:
         cursor.take_any("table", "full", "index")
         table = self._table(cursor)
-        if not self._is_new(table) and (self._is_large(table) or table.lower() not in self.tables):
+        if not self._is_new(table) and self._is_large(table):
             self._risk("long_lock", table, "rebuilds the table")
 
     def _create(self, cursor: _Cursor) -> None:
@@ -643,7 +681,7 @@ class Classifier:
         if self.dialect == "pgsql" and self._has_rows(table):
             self._risk("long_lock", table, "blocks writes until the index is built; CREATE INDEX CONCURRENTLY does not")
         elif self._is_large(table):
-            self._risk("long_lock", table, "builds an index on a large table")
+            self._risk("long_lock", table, f"builds an index on {self._large(table)}")
 
     def _drop(self, cursor: _Cursor) -> None:
         cursor.take_any("temporary", "materialized")
@@ -715,8 +753,14 @@ class Classifier:
 
     def _delete(self, cursor: _Cursor) -> None:
         words = [token.text for token in cursor.rest() if token.kind == "word"]
-        cursor.take_any("low_priority", "quick", "ignore")
-        cursor.take("from")
+        while cursor.take_any("low_priority", "quick", "ignore"):
+            pass
+        begins = cursor.take("from")
+        if self.dialect == "mysql" and (not begins or "using" in words):
+            # What is named here may be an alias, also one that is the name of another table.
+            for name in cursor.names():
+                self._risk("delete_data", name, "deletes rows")
+            return
         cursor.take("only")
         table = self._table(cursor)
         if not self._is_new(table) and self._has_rows(table):
@@ -760,8 +804,14 @@ class Classifier:
         heavy = False
         for part in _by_comma(cursor.rest()):
             heavy = self._action(table, _Cursor(part)) or heavy
-        if heavy and self._is_large(table) and not self._is_new(table):
-            self._risk("long_lock", table, "changes a large table")
+        for (of, column), added in self._added.items():
+            must_be_given = added.not_null and not added.fills_itself and not added.told
+            if of == table.lower() and must_be_given and self._has_rows(table):
+                added.told = True
+                reason = f"{column} must be given, which the running release does not do"
+                self._risk("not_null_without_default", table, reason)
+        if heavy and self._is_large(table):
+            self._risk("long_lock", table, f"changes {self._large(table)}")
         return None
 
     def _alter_other(self, cursor: _Cursor) -> None:
@@ -807,10 +857,7 @@ class Classifier:
         cursor.take("if", "not", "exists")
         column = cursor.name()
         found = definition(cursor.rest())
-        self._added.add((table.lower(), column.lower()))
-        if found.not_null and not found.fills_itself and self._has_rows(table):
-            reason = f"{column} must be given, which the running release does not do"
-            self._risk("not_null_without_default", table, reason)
+        self._added[table.lower(), column.lower()] = _Added(found.not_null, found.fills_itself)
         # Since MySQL 8.0.12, MariaDB 10.3 and PostgreSQL 11 no row is touched for a column with a constant, or nothing.
         computed = any(token.text in _COMPUTED for token in cursor.rest() if token.kind == "word")
         return computed or _varies(cursor.rest(), self.dialect)
@@ -851,7 +898,7 @@ class Classifier:
 
     def _rename_column(self, table: str, old: str, new: str) -> None:
         if (table.lower(), old.lower()) in self._added:
-            self._added.add((table.lower(), new.lower()))
+            self._added[table.lower(), new.lower()] = self._added.pop((table.lower(), old.lower()))
         else:
             self._risk("rename_column", table, f"{old} becomes {new}; the running release asks for {old}")
 
@@ -867,11 +914,14 @@ class Classifier:
         old, new = cursor.name(), cursor.name()
         if old.lower() != new.lower():
             self._rename_column(table, old, new)
-        return self._redefined(table, old, definition(cursor.rest()))
+        added = (table.lower(), new.lower()) in self._added
+        return self._redefined(table, new if added else old, definition(cursor.rest()))
 
     def _redefined(self, table: str, column: str, new: Definition) -> bool:
         """A column gets another definition."""
-        if (table.lower(), column.lower()) in self._added:
+        added = self._added.get((table.lower(), column.lower()))
+        if added:
+            added.not_null, added.fills_itself = new.not_null, new.fills_itself
             return True
         old = self._column(table, column)
         if old is None:
@@ -896,7 +946,14 @@ class Classifier:
         cursor.take("column")
         column = cursor.name()
         old = self._column(table, column)
-        is_new = (table.lower(), column.lower()) in self._added
+        added = self._added.get((table.lower(), column.lower()))
+        is_new = added is not None
+        # Its rows take no harm, but the running release may not know it.
+        words = [token.text for token in cursor.rest() if token.kind == "word"][:3]
+        if added and words[1:] == ["not", "null"]:
+            added.not_null = words[0] == "set"
+        elif added and (words[1:2] == ["default"] or words[:2] == ["add", "generated"]):
+            added.fills_itself = words[0] != "drop"
         if cursor.take("type") or cursor.take("set", "data", "type"):
             new = definition(cursor.rest())
             present = {"nullable": False, "default": False, **(old or {})}

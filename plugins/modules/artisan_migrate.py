@@ -14,9 +14,14 @@ description:
     names; applies them unless that would lose data or break the code that still runs.
   - Works on Laravel 8 to 13 alike, on MySQL, MariaDB, PostgreSQL and SQLite.
   - The plan comes from the migrations themselves, run with every statement held back, on a connection that may only
-    read. What else a migration does besides SQL, such as a request to another server, it does in the plan too, as in
-    C(artisan migrate --pretend). Questions to the schema (C(Schema::hasColumn)) are answered truly; questions for rows
-    find none.
+    read. Questions to the schema (C(Schema::hasColumn)) are answered truly; questions for rows find none.
+  - A migration whose source shows that it does more than SQL is not run for the plan, and is C(unknown). More is
+    work on files, requests, Redis, mail, jobs, calls of Artisan or other programs, and connections of its own. What the
+    source does not show, since it is in classes that the migration calls, happens in the plan too, as in
+    C(artisan migrate --pretend).
+  - Where no migration has ever run, a schema that C(artisan schema:dump) stored is pending as well, by its path.
+  - Fails where PostgreSQL would refuse a statement, such as C(CREATE INDEX CONCURRENTLY), since the migration runs in a
+    transaction.
   - What cannot be told is a risk of the kind C(unknown), C(depends_on_data) or C(depends_on_schema), never nothing.
 author:
   - The slipway.laravel authors (@slipway)
@@ -101,7 +106,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 pending:
-  description: Names of the migrations that were pending when the module began, in the order in which they run.
+  description: Names of the migrations that were pending when the module began, in the order in which they run;
+      before them the path of the stored schema, when that is loaded.
   returned: always
   type: list
   elements: str
@@ -130,9 +136,9 @@ risks:
         - V(drop_table), V(drop_column), V(drop_object), V(rename_table), V(rename_column), V(narrow_column),
           V(not_null_without_default), V(truncate) and V(delete_data) are destructive.
         - V(update_data), V(drop_index), V(add_constraint), V(replace_object), V(long_lock) (on 100000 rows or 100 MiB
-          and more; on PostgreSQL for an index of any table with rows), V(unknown), V(depends_on_data) and
-          V(depends_on_schema) are not. The last two are of migrations that read rows, or that look at tables which
-          pending migrations change. Their statements are judged as they are without either.
+          and more, or of unknown size; on PostgreSQL for an index of any table with rows), V(unknown),
+          V(depends_on_data) and V(depends_on_schema) are not. The last two are of migrations that read rows, or that
+          look at tables which pending migrations change. Their statements are judged as they are without either.
       type: str
       returned: always
     needs_consent:
@@ -178,7 +184,7 @@ destructive:
   returned: always
   type: bool
 migrations:
-  description: Names of the migrations that were applied, after a failure too.
+  description: Names of the migrations that were applied, after a failure too; those of a stored schema follow its path.
   returned: when it applies
   type: list
   elements: str

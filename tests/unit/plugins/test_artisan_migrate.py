@@ -65,6 +65,7 @@ def test_values_of_statements_are_nowhere(migrate):
         ),
         ({"untold": [SAFE]}, "one before it ended PHP"),
         ({"sql": {SAFE: ["call tidy()"]}}, "this kind of statement is not known"),
+        ({"told": {SAFE: {"does": "rename() in line 9"}}}, "it does more than SQL: rename() in line 9"),
     ],
 )
 def test_what_cannot_be_told_is_unknown(migrate, behaviour, reason):
@@ -121,6 +122,42 @@ def test_a_look_at_the_schema_is_doubted_after_other_changes(migrate, first, dou
     assert [risk["migration"] for risk in result["risks"]] == ([BAD] if doubted else [])
 
 
+@pytest.mark.parametrize(
+    "told", [{"told": {SAFE: {"does": "rename() in line 9"}}}, {"schema": "database/schema/mysql-schema.sql"}]
+)
+def test_a_look_at_the_schema_is_doubted_after_what_was_not_run(migrate, told):
+    doubts = {**told.get("told", {}), BAD: {"asks_schema": True}}
+    _code, result = migrate({"state": "planned"}, sql={}, **{**told, "told": doubts})
+    assert (BAD, "depends_on_schema") in [(risk["migration"], risk["kind"]) for risk in result["risks"]]
+
+
+@pytest.mark.parametrize(
+    ("query", "transaction", "refused"),
+    [
+        ('create index concurrently "a" on "b" ("c")', "default", True),
+        ('create unique index concurrently "a" on "b" ("c")', "default", True),
+        ("drop index concurrently a", "default", True),
+        ("reindex table concurrently a", "default", True),
+        ("vacuum full users", "default", True),
+        ('create index concurrently "a" on "b" ("c")', "", False),
+        ('create index concurrently "a" on "b" ("c")', "reports", False),
+        ("refresh materialized view concurrently v", "default", False),
+        ('create index "concurrently" on "b" ("c")', "default", False),
+    ],
+)
+def test_what_cannot_run_in_a_transaction_is_refused_before_anything_is_changed(
+    home, migrate, query, transaction, refused
+):
+    told = {SAFE: {"transaction": transaction}}
+    code, result = migrate(
+        {"state": "planned"}, migrations=[SAFE], sql={SAFE: [query]}, told=told, driver="pgsql", tables={}
+    )
+    assert (code, calls(home)) == (int(refused), [])
+    if refused:
+        assert result["msg"].startswith(f"{SAFE} would fail, since PostgreSQL does not run this in a transaction: ")
+        assert query in result["msg"] and "$withinTransaction = false" in result["msg"]
+
+
 def test_a_view_that_a_later_migration_makes_again_is_replaced(migrate):
     sql = {SAFE: ["drop view v"], BAD: ["create view v as select 1"]}
     _code, result = migrate({"state": "planned"}, sql=sql)
@@ -157,6 +194,32 @@ def test_apply(home, migrate):
 def test_nothing_pending(home, migrate):
     code, result = migrate(migrations=[])
     assert (code, result["changed"], result["migrations"], calls(home)) == (0, False, [], [])
+
+
+SCHEMA = "database/schema/mysql-schema.sql"
+SQUASHED = {"migrations": [], "schema": SCHEMA, "stored": ["2020_01_01_000001_old"]}
+
+
+def test_the_stored_schema_of_a_squashed_application_is_loaded(home, migrate):
+    code, result = migrate(**SQUASHED)
+    assert (code, result["changed"], result["pending"], result["risks"]) == (0, True, [SCHEMA], [])
+    assert result["migrations"] == [SCHEMA, "2020_01_01_000001_old"]
+    assert calls(home) == ["php artisan migrate --force --isolated=75"]
+    code, result = migrate(**SQUASHED)
+    assert (code, result["changed"], result["pending"]) == (0, False, [])
+
+
+def test_the_stored_schema_is_not_named_as_what_failed_after_it(migrate):
+    code, result = migrate(**{**SQUASHED, "migrations": [SAFE]}, failing_migration=SAFE)
+    assert (code, result["migrations"]) == (1, [SCHEMA, "2020_01_01_000001_old"])
+    assert result["msg"].startswith(f"{SAFE} failed: ")
+
+
+def test_the_stored_schema_over_tables_needs_consent(migrate):
+    _code, result = migrate({"state": "planned"}, **SQUASHED, over=3)
+    (risk,) = result["risks"]
+    assert (risk["kind"], risk["needs_consent"]) == ("unknown", True)
+    assert "over the tables that are there (3)" in risk["reason"]
 
 
 @pytest.mark.parametrize(

@@ -199,6 +199,14 @@ def test_database_that_env_does_not_tell_how_to_reach(home, module, values):
     assert _probe.database_problem(module, "php", {**MYSQL, **values}, {}) is None
 
 
+@pytest.mark.parametrize(("more", "asked"), [({}, True), ({"DB_WRITE_HOST": "w", "DB_READ_HOST": "r"}, False)])
+def test_database_whose_host_env_does_not_name(home, module, more, asked):
+    env = {key: value for key, value in MYSQL.items() if key != "DB_HOST"} | more
+    assert _probe.database_problem(module, "php", env, {}) is None
+    assert (home / "connection.json").exists() == asked
+    assert not asked or "host=127.0.0.1;" in (home / "connection.json").read_text()
+
+
 def test_database_that_asks_for_tls(home, module, tmp_path):
     authority = tmp_path / "ca.pem"
     env = {**MYSQL, "MYSQL_ATTR_SSL_CA": str(authority)}

@@ -131,6 +131,18 @@ def test_default_that_may_differ_from_row_to_row_writes_the_table_anew(dialect, 
         ("truncate `empty`", []),
         ("delete from `users` where `id` = ?", [("delete_data", "users")]),
         ("delete from `empty`", []),
+        ("delete from users as u where u.id = 1", [("delete_data", "users")]),
+        # Of several tables, by their aliases.
+        ("DELETE t1 FROM users t1 INNER JOIN users t2 WHERE t1.id < t2.id", [("delete_data", "t1")]),
+        ("delete `u` from `users` as `u` inner join `posts` as `p` on `u`.`id` = `p`.`id`", [("delete_data", "u")]),
+        ("delete low_priority quick u from users u", [("delete_data", "u")]),
+        ("DELETE FROM u USING users AS u JOIN posts p", [("delete_data", "u")]),
+        ("DELETE u.*, p.* FROM users u JOIN posts p ON 1", [("delete_data", "u"), ("delete_data", "p")]),
+        ("delete users.* from users join posts on 1", [("delete_data", "users")]),
+        ("delete `app`.`users` from `users`", [("delete_data", "app.users")]),
+        ("with d as (select 1) delete u from users u", [("delete_data", "")]),
+        ("SET STATEMENT max_statement_time=1 FOR DELETE FROM users", [("delete_data", "users")]),
+        ("select 1 as a from users where `delete` = 1", []),
         ("alter table `users` add `age` int not null", [("not_null_without_default", "users")]),
         ("alter table users add column (a int, b int not null)", [("not_null_without_default", "users")]),
         ("alter table `users` add `age` int not null comment 'default'", [("not_null_without_default", "users")]),
@@ -158,6 +170,10 @@ def test_default_that_may_differ_from_row_to_row_writes_the_table_anew(dialect, 
         ("create index a on big (name)", [("long_lock", "big")]),
         ("create unique index a using btree on big (name)", [("long_lock", "big")]),
         ("create index a on users (name)", []),
+        # A size that nobody knows is large.
+        ("alter table other.big add index (name)", [("long_lock", "other.big")]),
+        ("create index a on unseen (name)", [("long_lock", "unseen")]),
+        ("create index a on nothing (name)", []),
         ("optimize table big", [("long_lock", "big")]),
         ("update `users` set `name` = ?", [("update_data", "users")]),
         ("replace into users values (1)", [("update_data", "users")]),
@@ -212,7 +228,10 @@ def test_mysql(query, expected):
         ('alter table "users" alter column "name" drop not null', []),
         ('alter table "users" alter column "state" drop default', [("not_null_without_default", "users")]),
         ('alter table "users" alter column "name" drop default', []),
-        ('alter table "unseen" alter column "name" type text', [("narrow_column", "unseen")]),
+        ('alter table "unseen" alter column "name" type text', [("narrow_column", "unseen"), ("long_lock", "unseen")]),
+        ('create index "a" on "billing"."inv" ("no")', [("long_lock", "billing.inv")]),
+        ('alter table "billing"."inv" add column "no" bigserial not null', [("long_lock", "billing.inv")]),
+        ("delete from users u using posts p where u.id = p.id", [("delete_data", "users")]),
         (
             'alter table "users" alter column "name" type varchar(50), alter column "name" drop not null',
             [("narrow_column", "users")],
@@ -298,6 +317,35 @@ def test_sqlite(queries, expected):
         (["create table tags (a int)", "alter table tags rename to labels", "drop table labels"], []),
         (["create table if not exists users (a int)", "drop table users"], [("drop_table", "users")]),
         (["alter table users add a int null", "alter table users drop a"], []),
+        # A new column that must be given in the end.
+        (
+            ["alter table users add a int null", "update users set a = 1", "alter table users modify a int not null"],
+            [("update_data", "users"), ("not_null_without_default", "users")],
+        ),
+        (
+            [
+                "alter table users add a int null",
+                "alter table users change a b int not null",
+                "alter table users add c int",
+            ],
+            [("not_null_without_default", "users")],
+        ),
+        (
+            [
+                "alter table users add a int null",
+                "alter table users rename column a to b",
+                "alter table users modify b int not null",
+            ],
+            [("not_null_without_default", "users")],
+        ),
+        (
+            ["alter table users add a int not null", "alter table users modify a bigint not null"],
+            [("not_null_without_default", "users")],
+        ),
+        (["alter table users add a int null", "alter table users modify a int not null default '0'"], []),
+        (["alter table users add a int null", "alter table users modify a bigint null"], []),
+        (["alter table empty add a int null", "alter table empty modify a int not null"], []),
+        (["create table tags (a int null)", "alter table tags modify a int not null"], []),
         (
             ["alter table users add a int null", "alter table users rename column a to b", "alter table users drop b"],
             [],
@@ -344,6 +392,14 @@ def test_statements_after_one_another(queries, expected):
         ("decimal(8,2)", "decimal(8,3)", False),
         ("decimal(8,2)", "decimal(10,1)", False),
         ("double", "float", False),
+        ("double", "float(53)", True),
+        ("double", "float(24)", False),
+        ("double", "float(30,2)", False),
+        ("float(53)", "double", True),
+        ("longtext", "json", True),
+        ("mediumtext", "json", False),
+        ("enum('it''s')", "enum('it''s','b')", True),
+        ("enum('it''s')", "varchar(4)", True),
         ("float", "double", True),
         ("double", "decimal(8,2)", False),
         ("enum('a','b')", "enum('a','b','c')", True),
@@ -387,6 +443,11 @@ def test_narrowing_on_mysql(old, new, fits):
         ("smallint", "boolean", False),
         ("date", "timestamp(0) without time zone", True),
         ("double precision", "real", False),
+        ("double precision", "float", True),
+        ("double precision", "float(53)", True),
+        ("double precision", "float(24)", False),
+        ("double precision", "float4", False),
+        ("text", "json", False),
     ],
 )
 def test_narrowing_on_postgresql(old, new, fits):
@@ -401,7 +462,6 @@ def test_narrowing_on_postgresql(old, new, fits):
         ("alter table users modify note text not null", "note becomes NOT NULL"),
         ("alter table users modify state enum('new', 'old (b)') not null", "state loses its default"),
         ("alter table users modify state enum('new') not null default 'new'", "to enum('new'), which does not hold"),
-        ("alter table unseen modify name varchar(50)", "name becomes varchar(50); what it is now is not known"),
         ("alter table users change note body varchar(9) character set latin1 null", "from text to varchar(9), which"),
         ("alter table users modify id int unsigned not null auto_increment", "from bigint unsigned to int unsigned"),
         ("alter table users modify seen_at timestamp null default current_timestamp on update current_timestamp", ""),
@@ -460,6 +520,52 @@ def test_what_comes_back_is_replaced(what):
     (risk,) = known.classify("drop view v")
     known.classify(f"create {what} as select 1")
     assert (risk["kind"], risk["destructive"], risk["reason"]) == ("replace_object", False, "replaces the view")
+
+
+@pytest.mark.parametrize(
+    "query, expected",
+    [("enum('it''s', 'fine')", []), ("enum('it\\'s','fine','new')", []), ("enum('its','fine')", ["narrow_column"])],
+)
+def test_values_of_an_enumeration_may_have_quotes(query, expected):
+    columns = {"mood": {"type": "enum('it''s','fine')", "nullable": True, "default": False}}
+    known = _sql.Classifier("mysql", {"users": facts(columns)}, ["users"])
+    risks = known.classify(f"alter table users modify mood {query} null")
+    assert [risk["kind"] for risk in risks] == expected
+
+
+def test_what_is_not_known_of_a_column_is_told():
+    risks = classifier().classify("alter table unseen modify name varchar(50)")
+    assert [risk["reason"] for risk in risks] == [
+        "name becomes varchar(50); what it is now is not known",
+        "changes a table of unknown size",
+    ]
+
+
+@pytest.mark.parametrize(
+    "queries, expected",
+    [
+        (["alter column a set not null"], ["not_null_without_default"]),
+        (["alter column a set not null, alter column a set default 1"], []),
+        (["alter column a set default 1", "alter column a set not null"], []),
+        (["alter column a set not null, alter column a drop not null"], []),
+        (["alter column a set not null, alter column a add generated by default as identity"], []),
+        (
+            ["alter column a set default 1", "alter column a set not null", "alter column a drop default"],
+            ["not_null_without_default"],
+        ),
+        (["alter column a drop default", "alter column a type bigint"], []),
+    ],
+)
+def test_a_new_column_that_must_be_given_on_postgresql(queries, expected):
+    queries = ["add column a integer null", *queries]
+    assert kinds("pgsql", *[f'alter table "users" {query}' for query in queries]) == [
+        (kind, "users") for kind in expected
+    ]
+    # What was added with a default loses it.
+    queries = ["add column a integer not null default 0", "alter column a drop default"]
+    assert kinds("pgsql", *[f"alter table users {query}" for query in queries]) == [
+        ("not_null_without_default", "users")
+    ]
 
 
 def test_a_risk_says_what_it_is_about():

@@ -68,6 +68,8 @@ def view_path():
 
 
 def migrate(app):
+    if app.get("schema") and not ran():
+        write(DATABASE, json.dumps(app["stored"]))
     for name in app["migrations"]:
         if name in ran():
             continue
@@ -166,11 +168,12 @@ def migrations(app, asked):
     if (HOME / "database_error").exists():
         stop((HOME / "database_error").read_text(), "Connection.php")
     pending = [name for name in app["migrations"] if name not in ran()]
+    schema = [app["schema"]] if app.get("schema") and not ran() else []
     answer = {
         "version": app["version"],
         "driver": app.get("driver", "mysql"),
         "ran": ran(),
-        "pending": pending,
+        "pending": schema + pending,
         "not_isolated": app.get("not_isolated", ""),
         "migrations": [],
         "connections": {},
@@ -179,6 +182,9 @@ def migrations(app, asked):
         write(HOME / "unlocked", "")
         answer["unlocked"] = True
     if asked["do"] == "plan":
+        for name in schema:
+            told = {"migration": name, "statements": [], "error": None, "skipped": False}
+            answer["migrations"].append({**told, "over": app.get("over", 0)})
         for name in pending:
             statements = [[app.get("connection", "default"), query] for query in app.get("sql", {}).get(name, [])]
             told = {"migration": name, "statements": statements, "error": None, "skipped": name in app["skipped"]}
