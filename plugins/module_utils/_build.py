@@ -150,7 +150,7 @@ class Build:
         self.offers: dict[str, Any] = self.params.pop("offers")
         self.composer_auth, secrets = take_composer_auth(module)
         given = take_environment(module)
-        self.inputs = _parts.public_environment(given)
+        self.inputs = _parts.environment_inputs(given)
         private = self.layout.private_dir
         # The same path each time: tools write the paths that they see into what they build.
         self.area = os.path.join(private, "build", "work")
@@ -319,7 +319,9 @@ class Build:
             )
         if self.params["kind"] == "laravel":
             self.composer()
-        FrontEnd(self.runner, self.parts, self.params, self.tree).build(self.repository.entries(commit), self.inputs)
+        front_end = FrontEnd(self.runner, self.parts, self.params, self.tree)
+        values = _requirements.front_end_values(self.layout, self.offers)
+        front_end.build(self.repository.entries(commit), self.inputs, values)
         committed_at = self.repository.committed_at(commit)
         # What is known of the commit, and nothing of this run: the same commit gives the same artifact.
         manifest = {"version": self.params["version"], "commit": commit, "committed_at": committed_at}
@@ -359,6 +361,12 @@ class Build:
             os.makedirs(os.path.dirname(autoload), exist_ok=True)
             write_atomic(autoload, f"<?php // ComposerAutoloaderInit{content_hash or self.module.sha256(lock)}::\n")
         self._composer(install)
+        out = _parts.links_out(self.app, ("vendor/*/*",))
+        if out:
+            raise self.runner.error(
+                f"build: {', '.join(out)} would lead out of the release; remove symlink from the options of that "
+                f"repository in composer.json, so that Composer copies the package"
+            )
         self.parts.save("composer", "vendor", key, self.app, ["vendor"])
 
     def _composer(self, arguments: list[str]) -> str:

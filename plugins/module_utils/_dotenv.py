@@ -30,6 +30,10 @@ _START = re.compile(r"\ufeff?\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.]*)\s*=[^\S\
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 
 
+# What is compiled into a front end (Vite, Laravel Mix, laravel-vite-plugin), so that every visitor gets it.
+_COMPILED = re.compile(r"(?:VITE|MIX)_|ASSET_URL\Z")
+
+
 class DotenvError(ValueError):
     """A name or value cannot stand in an ``.env`` file."""
 
@@ -113,6 +117,19 @@ def parse_dotenv(text: str) -> dict[str, str]:
         else:
             values[start[1]] = re.sub(_NESTED, replace, raw)
     return values
+
+
+def compiled(values: Mapping[str, str]) -> dict[str, str]:
+    """Return what of the values of an ``.env`` file a front end is built with.
+
+    What is left of ``${NAME}`` in these is meant as a reference, too: Vite also takes a later value for it, and in
+    ``laravel_env`` it was written as it stands in ``.env.example``.
+    """
+
+    def replace(found: re.Match[str]) -> str:
+        return values.get(found["name"], found[0])
+
+    return {name: re.sub(_NESTED, replace, value) for name, value in values.items() if _COMPILED.match(name)}
 
 
 def _put(text: str, values: dict[str, str]) -> str:

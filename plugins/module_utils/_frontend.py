@@ -9,11 +9,13 @@ Private to this collection.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.slipway.laravel.plugins.module_utils import _parts
+from ansible_collections.slipway.laravel.plugins.module_utils._dotenv import compiled, parse_dotenv
 
 if TYPE_CHECKING:
     from ansible_collections.slipway.laravel.plugins.module_utils._runner import Runner
@@ -36,6 +38,11 @@ _NOTES = (
 _COMPRESSED = (".css", ".html", ".js", ".json", ".mjs", ".svg", ".txt", ".webmanifest", ".xml")
 _COMPRESSED_FROM = 1024
 _SERVED = ("public/", ".next/static/")
+# What builds the front end of Laravel 8 and older instead of ``build``.
+_OF_MIX = frozenset(("prod", "production"))
+# Files that Vite reads itself; ``vite build`` is of the mode production unless it is given another.
+_ENV_FILES = (".env", ".env.local", ".env.{}", ".env.{}.local")
+_MODE = re.compile(r"(?:--mode|-m)[ =]([\w-]+)")
 # Words of one command line.
 _BATCH = 500
 
@@ -55,26 +62,34 @@ class FrontEnd:
         self.lock = ""
         self.version = ""
         self.environment = {"COREPACK_ENABLE_DOWNLOAD_PROMPT": "0"}
+        self.variables: dict[str, str] = {}
 
-    def build(self, entries: dict[str, str], environment: dict[str, str]) -> None:
+    def build(self, entries: dict[str, str], environment: dict[str, str], values: dict[str, str]) -> None:
         """Install the packages and run the build script; leave what the release needs of it.
 
         :param entries: the names at the top of the commit, each with what git knows it by
         :param environment: the variables that are inputs of the build
+        :param values: what is to be compiled in of the application's ``.env``
         """
         if not os.path.isfile(os.path.join(self.app, "package.json")):
             if self.node:
                 raise self.runner.error("build: the commit has no package.json; kind node needs one")
             return
-        scripted = self.script in (self._package().get("scripts") or {})
-        if not scripted and not self.node:
-            return
+        scripts = self._package().get("scripts") or {}
+        scripted = self.script in scripts
+        if not scripted:
+            self._refuse_typing_errors(scripts)
+            if not self.node:
+                return
+        else:
+            self.variables = self._variables(str(scripts[self.script]), values)
         self._choose()
         modules = self.parts.key("node_modules", lambda: self._modules_inputs(environment))
         assets = ""
         # A Node application's build may write into node_modules, which assets have not.
         if scripted and not self.node:
-            assets = self.parts.key("assets", lambda: self._asset_inputs(modules, entries, environment))
+            given = {**environment, **self.variables}
+            assets = self.parts.key("assets", lambda: self._asset_inputs(modules, entries, given))
         if not self.parts.restore(self.manager, "assets", assets, self.app):
             self._install(modules)
             if scripted:
@@ -87,6 +102,35 @@ class FrontEnd:
 
     def _package(self) -> dict[str, Any]:
         return self.runner.read_json(os.path.join(self.app, "package.json"))
+
+    def _refuse_typing_errors(self, scripts: dict[str, Any]) -> None:
+        """Stop where a script builds the front end, but not the one that is to do it."""
+        other = _OF_MIX.intersection(scripts) and not self.node
+        if self.script and (self.script != "build" or other):
+            raise self.runner.error(
+                f"build: package.json has no script {self.script}, only {', '.join(scripts) or 'none at all'}; name "
+                f"the one that builds the front end in release_npm_script, or set that to '' to build none"
+            )
+
+    def _variables(self, script: str, values: dict[str, str]) -> dict[str, str]:
+        """Return what the build script gets of the application's ``.env``, which no commit has.
+
+        On a server that is built on, Vite and Mix read it beside ``package.json``. What they are given otherwise stays.
+        """
+        names: set[str] = {*os.environ, *self.runner.environment}
+        for mode in _MODE.findall(script) or ["production"]:
+            for file in _ENV_FILES:
+                names.update(parse_dotenv(_parts.read_text(os.path.join(self.app, file.format(mode)))))
+        example = compiled(parse_dotenv(_parts.read_text(os.path.join(self.app, ".env.example"))))
+        # Also where release_optional_env lets them be missing on the hosts; without an ASSET_URL all is well.
+        missing = [name for name in example if name not in {*names, *values, "ASSET_URL"}]
+        if missing:
+            self.runner.module.warn(
+                f"{', '.join(missing)} of .env.example {'have' if missing[1:] else 'has'} no value, and will be "
+                f"compiled into the front end as undefined; give it in laravel_env or release_environment, empty if it "
+                f"is of no use"
+            )
+        return {name: value for name, value in values.items() if name not in names}
 
     def _choose(self) -> None:
         """Find the package manager by its lock file, which a workspace has in a directory above."""
@@ -128,8 +172,8 @@ class FrontEnd:
                     f"{self.version}; install the other one there, or commit it and name it as yarnPath in .yarnrc.yml"
                 )
 
-    def _run(self, argv: list[str], cwd: str = "") -> str:
-        return self.runner.run(self.manager, argv, cwd or self.app, **self.environment)
+    def _run(self, argv: list[str], cwd: str = "", **environment: str) -> str:
+        return self.runner.run(self.manager, argv, cwd or self.app, **{**environment, **self.environment})
 
     def _argv(self, step: str) -> list[str]:
         """Return the command line of ``install``, ``run`` or ``prune``."""
@@ -189,7 +233,7 @@ class FrontEnd:
 
     def _run_script(self, key: str) -> None:
         before = _listing(self.app)
-        self._run(self._argv("run"))
+        self._run(self._argv("run"), **self.variables)
         _remove(os.path.join(self.app, ".next/cache"))
         after = _listing(self.app)
         made = sorted(name for name, state in after.items() if before.get(name) != state)
@@ -231,25 +275,55 @@ class FrontEnd:
 
     def _keep_for_node(self) -> None:
         modules = os.path.join(self.app, "node_modules")
-        standalone = os.path.join(self.app, ".next/standalone")
-        if os.path.isfile(os.path.join(standalone, "server.js")):
+        standalone = self._standalone()
+        if standalone:
             # It serves these itself, but Next.js leaves the copying to whoever deploys.
             for name in ("public", ".next/static"):
                 source, target = os.path.join(self.app, name), os.path.join(standalone, name)
                 if os.path.isdir(source) and not os.path.lexists(target):
                     shutil.copytree(source, target, symlinks=True)
-        elif not os.path.isdir(modules) and self._package().get("dependencies"):
-            raise self.runner.error(
-                f"build: {self.manager} made no node_modules, so that the release would lack its packages; "
-                f"set nodeLinker: node-modules in .yarnrc.yml, give the application a lock "
-                f"outside of the workspace, or set output: 'standalone' in next.config.js"
-            )
+        if os.path.isdir(modules) and self.params["node_prune"] and os.path.dirname(self.lock) == self.app:
+            self._run(self._argv("prune"))
+        if not standalone:
+            self._refuse_packages_elsewhere(modules)
         if not os.path.isdir(modules):
             return
-        if self.params["node_prune"] and os.path.dirname(self.lock) == self.app:
-            self._run(self._argv("prune"))
         for name in (*_NOTES, "node_modules/.cache"):
             _remove(os.path.join(self.app, name))
+
+    def _standalone(self) -> str:
+        """Return the directory of what Next.js makes with ``output: standalone``, '' if it did not.
+
+        In a workspace it has the path that the application has below the root of that, or of what next.config.js says.
+        """
+        root, below = self.app, ""
+        while True:
+            found = os.path.normpath(os.path.join(self.app, ".next/standalone", below))
+            if os.path.isfile(os.path.join(found, "server.js")):
+                return found
+            if root == self.tree:
+                return ""
+            root, below = os.path.dirname(root), os.path.join(os.path.basename(root), below)
+
+    def _refuse_packages_elsewhere(self, modules: str) -> None:
+        """Stop where the packages of the application are not in its own directory, which is all that is released."""
+        dependencies = self._package().get("dependencies") or {}
+        out = _parts.links_out(self.app, ("node_modules/*", "node_modules/@*/*"))
+        in_workspace = os.path.dirname(self.lock) != self.app
+        lacking = [name for name in dependencies if in_workspace and not os.path.isdir(os.path.join(modules, name))]
+        remedy = "give the application a lock outside of the workspace, or set output: 'standalone' in next.config.js"
+        if not os.path.isdir(modules) and dependencies:
+            problem = f"{self.manager} made no node_modules, so that the release would lack its packages"
+            remedy = f"set nodeLinker: node-modules in .yarnrc.yml, {remedy}"
+        elif out:
+            more = f" and {len(out) - 3} more" if out[3:] else ""
+            problem = f"{', '.join(out[:3])}{more} would lead out of the release"
+            remedy = f"for packages by file: put install-links=true into .npmrc, otherwise {remedy}"
+        elif lacking:
+            problem = f"node_modules of the application lacks {', '.join(lacking)}, which the workspace has at its root"
+        else:
+            return
+        raise self.runner.error(f"build: {problem}; {remedy}")
 
 
 def _remove(path: str) -> None:

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Parts of a build that are used again when all that they were made from is the same.
 
-Private to this collection. A part is named by the sha256 over its inputs and kept as a tar whose name holds its own
+Private to this collection. A part is named by a keyed sha256 over its inputs and kept as a tar whose name holds its own
 sha256. Where it is not certain what a part is made from, it is made anew: ``Unproven`` says why.
 """
 
@@ -11,11 +11,15 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import hmac
 import json
 import os
 import platform
 import re
+import secrets
 from typing import TYPE_CHECKING, Any, Callable
+
+from ansible_collections.slipway.laravel.plugins.module_utils._layout import write_atomic
 
 if TYPE_CHECKING:
     from ansible_collections.slipway.laravel.plugins.module_utils._runner import Runner
@@ -29,6 +33,13 @@ FIXED = ["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--format=g
 # Run by `composer install` alone: what they do to vendor/ would be missing after `composer dump-autoload`.
 _INSTALL_EVENTS = frozenset(
     ("pre-install-cmd", "post-install-cmd", "pre-package-install", "post-package-install", "pre-operations-exec")
+)
+# Besides these, with each install and each `composer dump-autoload`.
+_DUMP_EVENTS = frozenset(("pre-autoload-dump", "post-autoload-dump"))
+# Scripts of Laravel and its packages; what they write is made of packages alone.
+_HARMLESS_SCRIPT = re.compile(
+    r"Illuminate\\Foundation\\ComposerScripts::\w+"
+    r"|@?php (?:\./)?artisan (?:package:discover|filament:upgrade|[\w-]+:publish)(?: --[\w=-]+)*"
 )
 # They work when the autoloader is dumped, which is done each time.
 _PLUGINS_OF_THE_DUMP = frozenset(("php-http/discovery",))
@@ -52,18 +63,27 @@ _SCANS_ALL = ("@tailwindcss/node", "@tailwindcss/oxide")
 _READS_PHP = re.compile(r"laravel|php|artisan|wayfinder|ziggy|blade|livewire|filament", re.IGNORECASE)
 _HARMLESS = re.compile(r"laravel-vite-plugin|laravel-mix|laravel-echo|@laravel/echo-\w+|laravel-precognition[\w-]*")
 _DIRECTORIES = "|".join(_PHP)
+# One of several directories, as in ./{app,resources}/**.
+_CHOICE = rf"""["'`]!?(?:\./)?\{{[\w,./-]*\b(?:{_DIRECTORIES})\b"""
 # A directory of PHP in a path, a command of PHP (not a file *.php), or all files below the root.
-_NAMES_PHP = re.compile(rf"""["'`(/!{{,](?:{_DIRECTORIES})(?:/|["'`])|(?<!\.)\bphp\b|\bartisan\b|["'`](?:\./)?\*""")
-_LEAVES_FOR_PHP = re.compile(rf"\.\./(?:{_DIRECTORIES})/")
+_NAMES_PHP = re.compile(
+    rf"""["'`(/!{{,](?:{_DIRECTORIES})(?:/|["'`])|{_CHOICE}|(?<!\.)\bphp\b|\bartisan\b|["'`](?:\./)?\*"""
+)
+# In directories: a path that leads there from here, or files from the root of the project on, as Tailwind CSS 3 takes
+# them wherever its configuration is. A module beside it, as in import './routes/shop', is neither.
+_LEAVES_FOR_PHP = re.compile(
+    rf"""\.\./(?:{_DIRECTORIES})/|["'`!{{,](?:\./)?(?:{_DIRECTORIES})/[^"'`\s]*(?:\*|\.php\b)|{_CHOICE}"""
+)
+# Directories without the sources of a front end, besides those of PHP.
+_NO_SOURCES = frozenset((*_PHP, "lang", "node_modules", "public", "storage", "vendor"))
+# Programs that a script may call PHP by.
+_CALLS_PHP = re.compile(r"\b(?:composer|make|sail)\b")
 _FRONT_END = (
     *(".js", ".cjs", ".mjs", ".jsx", ".ts", ".cts", ".mts", ".tsx", ".vue", ".svelte"),
     *(".css", ".scss", ".sass", ".less", ".styl", ".json"),
 )
 
-# Compiled into the front end, thus no secrets; other variables are inputs unless their names say that they are secret.
-_PUBLIC_VARIABLE = re.compile(r"(?:VITE|MIX|NEXT_PUBLIC|NUXT_PUBLIC)_")
 _READ_BY_TOOLS = re.compile(r"(?:VITE|MIX|NEXT|NUXT|NODE|NPM_CONFIG|YARN|PNPM|COMPOSER)_", re.IGNORECASE)
-_SECRET_VARIABLE = re.compile(r"AUTH|CREDENTIAL|KEY|PASS|SECRET|TOKEN", re.IGNORECASE)
 
 
 class Unproven(Exception):
@@ -79,17 +99,29 @@ def read_text(path: str) -> str:
         return ""
 
 
-def public_environment(given: dict[str, str]) -> dict[str, str]:
-    """Return the variables that count as inputs: a hash over a short secret would give it away.
+def environment_inputs(given: dict[str, str]) -> dict[str, str]:
+    """Return the variables that count as inputs.
 
     :param given: the variables that the operator gave, on top of those of the process
     """
     own = {name: value for name, value in os.environ.items() if _READ_BY_TOOLS.match(name)}
-    return {
-        name: value
-        for name, value in {**own, **given}.items()
-        if _PUBLIC_VARIABLE.match(name) or not _SECRET_VARIABLE.search(name)
-    }
+    # Logins for packages, which change with each job of some CI; the lock says what is fetched by them.
+    return {name: value for name, value in {**own, **given}.items() if name != "COMPOSER_AUTH"}
+
+
+def links_out(app: str, patterns: tuple[str, ...]) -> list[str]:
+    """Return the links in a directory that lead out of it, each with its target: a release would not have that.
+
+    :param patterns: where to look, from the directory on
+    """
+    found = []
+    for pattern in patterns:
+        for path in sorted(glob.glob(os.path.join(glob.escape(app), pattern))):
+            if os.path.islink(path):
+                target = os.path.normpath(os.path.join(os.path.dirname(path), os.readlink(path)))
+                if os.path.isabs(os.readlink(path)) or not target.startswith(app + os.sep):
+                    found.append(f"{os.path.relpath(path, app)} -> {os.readlink(path)}")
+    return found
 
 
 def vendor_inputs(app: str, environment: dict[str, str]) -> dict[str, Any]:
@@ -100,6 +132,8 @@ def vendor_inputs(app: str, environment: dict[str, str]) -> dict[str, Any]:
     for name, usual in (("vendor-dir", "vendor"), ("bin-dir", "vendor/bin")):
         if config.get(name, usual) != usual:
             raise Unproven(f"composer.json sets {name}")
+    if os.path.lexists(os.path.join(app, "vendor")):
+        raise Unproven("the commit has files in vendor")
     events = _INSTALL_EVENTS.intersection(manifest.get("scripts") or {})
     if events:
         raise Unproven(f"composer.json has the script {min(events)}")
@@ -129,6 +163,8 @@ def modules_inputs(app: str, lock: str, environment: dict[str, str]) -> dict[str
         raise Unproven(f"package.json has the script {min(scripts)}")
     if "workspaces" in package or re.search(r"^packages:", files["pnpm-workspace.yaml"], re.MULTILINE):
         raise Unproven("the package has workspaces")
+    if os.path.lexists(os.path.join(app, "node_modules")):
+        raise Unproven("the commit has files in node_modules")
     if os.path.exists(os.path.join(app, "binding.gyp")):
         raise Unproven("binding.gyp is compiled by the install")
     for name in ("package.json", lock):
@@ -156,7 +192,15 @@ def _reads_php(app: str, entries: dict[str, str], lock: str) -> bool:
     direct = [name for kind in ("dependencies", "devDependencies") for name in package.get(kind) or {}]
     if any(_READS_PHP.search(name) and not _HARMLESS.fullmatch(name) for name in direct):
         return True
-    texts = [f'"{word}"' for script in (package.get("scripts") or {}).values() for word in str(script).split()]
+    if _composer_may_write(app):
+        return True
+    scripts = [str(script) for script in (package.get("scripts") or {}).values()]
+    if any(_CALLS_PHP.search(script) for script in scripts):
+        return True
+    words = [word for script in scripts for word in script.split()]
+    texts = [f'"{word}"' for word in words]
+    # Programs of the commit; a word from the root on, such as /dev/null, is none.
+    texts += [read_text(f"{app}/{word}") for word in words if os.path.isfile(f"{app}/{word}")]
     texts += [
         read_text(os.path.join(app, name))
         for name in entries
@@ -164,10 +208,21 @@ def _reads_php(app: str, entries: dict[str, str], lock: str) -> bool:
     ]
     if any(_NAMES_PHP.search(text) for text in texts):
         return True
-    for directory, dummy, files in os.walk(os.path.join(app, "resources")):
-        for name in files:
-            if name.endswith(_FRONT_END) and _LEAVES_FOR_PHP.search(read_text(os.path.join(directory, name))):
+    for name in entries.keys() - _NO_SOURCES:
+        for directory, dummy, files in os.walk(os.path.join(app, name)):
+            paths = (os.path.join(directory, file) for file in files if file.endswith(_FRONT_END))
+            if any(_LEAVES_FOR_PHP.search(read_text(path)) for path in paths):
                 return True
+    return False
+
+
+def _composer_may_write(app: str) -> bool:
+    """Say whether an install by Composer runs scripts that may write sources of the front end out of PHP."""
+    scripts = json.loads(read_text(os.path.join(app, "composer.json")) or "{}").get("scripts") or {}
+    for event in (_INSTALL_EVENTS | _DUMP_EVENTS).intersection(scripts):
+        commands = scripts[event] if isinstance(scripts[event], list) else [scripts[event]]
+        if not all(_HARMLESS_SCRIPT.fullmatch(str(command).strip()) for command in commands):
+            return True
     return False
 
 
@@ -190,9 +245,17 @@ class Parts:
         except Unproven as exc:
             self.report[part] = {"reused": False, "reason": str(exc)}
             return ""
-        key = hashlib.sha256(material.encode()).hexdigest()
+        # A plain checksum over a short secret would give it away.
+        key = hmac.new(self._secret(), material.encode(), hashlib.sha256).hexdigest()
         self.report[part] = {"reused": False, "inputs": key}
         return key
+
+    def _secret(self) -> bytes:
+        path = os.path.join(self.directory, "key")
+        if not os.path.isfile(path):
+            os.makedirs(self.directory, mode=0o700, exist_ok=True)
+            write_atomic(path, secrets.token_hex(32) + "\n", 0o600)
+        return read_text(path).encode()
 
     def restore(self, step: str, part: str, key: str, target: str) -> bool:
         """Unpack a part into a directory, if it is there and whole."""

@@ -9,12 +9,15 @@ can compare all hosts with the commit before it builds it.
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import fnmatch
 import json
 import os
 from typing import TYPE_CHECKING, Any, Callable
 
 from ansible_collections.slipway.laravel.plugins.module_utils import _fastcgi, _probe
+from ansible_collections.slipway.laravel.plugins.module_utils._dotenv import compiled
 from ansible_collections.slipway.laravel.plugins.module_utils._layout import write_atomic
 from ansible_collections.slipway.laravel.plugins.module_utils._versions import satisfies
 
@@ -60,9 +63,9 @@ def offer_of(module: AnsibleModule, layout: Layout, environment: dict[str, str])
 
     ``kind`` is that of the application. ``interpreters`` has by name the ``version`` of each, and the ``extensions`` of
     PHP, on the command line and by PHP-FPM, which may differ; ``problem`` says why there is none, and ``note`` why
-    PHP-FPM is missing. ``env`` has the ``path`` of the shared ``.env`` and its ``keys``, or the ``problem`` of reading
-    it; None where it does not count. ``optional`` has the patterns of keys that need not be there. Nothing of it is
-    secret.
+    PHP-FPM is missing. ``env`` has the ``path`` of the shared ``.env``, its ``keys`` and what of it a ``front_end`` is
+    built with, or the ``problem`` of reading it; None where it does not count. ``optional`` has the patterns of keys
+    that need not be there. Nothing of it is secret.
     """
     kind, optional = module.params["kind"], module.params["optional_env"]
     offer: dict[str, Any] = {"kind": kind, "interpreters": {}, "problem": "", "note": "", "optional": optional}
@@ -108,9 +111,28 @@ def _told(text: str) -> dict[str, Any]:
 def _env(layout: Layout) -> dict[str, Any]:
     path = os.path.join(layout.shared_dir, ".env")
     try:
-        return {"path": path, "keys": sorted(read_env(layout)), "problem": ""}
+        values = read_env(layout)
     except (OSError, ValueError) as exc:
-        return {"path": path, "keys": [], "problem": str(exc)}
+        return {"path": path, "keys": [], "problem": str(exc), "front_end": ""}
+    # Encoded: where a secret of the module is a part of a value, Ansible would put stars into it, and a build as well.
+    front_end = base64.b64encode(json.dumps(compiled(values)).encode()).decode()
+    return {"path": path, "keys": sorted(values), "problem": "", "front_end": front_end}
+
+
+def front_end_values(layout: Layout, offers: dict[str, Any]) -> dict[str, str]:
+    """Return what a front end is built with of the application's ``.env``.
+
+    :param layout: of the host that builds, whose own ``.env`` counts if it has one
+    :param offers: what the hosts of the release have; where the build host has no ``.env``, the first one's counts
+    """
+    with contextlib.suppress(OSError, ValueError):
+        return compiled(read_env(layout))
+    for offer in offers.values():
+        encoded = ((offer or {}).get("env") or {}).get("front_end")
+        if encoded:
+            values: dict[str, str] = json.loads(base64.b64decode(encoded))
+            return values
+    return {}
 
 
 def unmet(offer: dict[str, Any], requires: dict[str, Any], warn: Callable[[str], None]) -> list[str]:

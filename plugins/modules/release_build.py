@@ -21,6 +21,11 @@ description:
   - The same commit and version give the same artifact, byte for byte, on hosts with the same programs. What a front end
     tool makes different each time stays different, such as the build id of Next.js without C(generateBuildId).
   - What is made from the same inputs is used again, see O(reuse).
+  - The script that builds the front end finds C(VITE_*), C(MIX_*) and C(ASSET_URL) of the application's C(.env) in its
+    environment, and nothing else of it, since these are compiled into what every visitor gets. They are those of
+    C(shared/.env) in O(root), or where there is none, of the first host in O(offers). What O(environment) gives, or a
+    file of the commit that Vite reads (C(.env), C(.env.production)), stays. A name in C(.env.example) that nobody gives
+    is named in a warning.
   - With O(artifact) or O(artifact_url) nothing is built; the artifact that is given is checked, and described as if it
     had been built.
 author:
@@ -146,7 +151,10 @@ options:
     default: npm
   npm_script:
     description:
-      - Script of C(package.json) that builds the front end. Where there is no such script nothing is built.
+      - Script of C(package.json) that builds the front end. Empty builds nothing.
+      - Where there is no script V(build) nothing is built, unless there is C(production) or C(prod), which is what
+        Laravel Mix calls it; then, and where there is none of another name, the build fails and names those that there
+        are.
     type: str
     default: build
   node_prune:
@@ -167,10 +175,11 @@ options:
         its autoloader is always made anew.
       - C(node_modules) depends on C(package.json), the lock, the settings of the package manager, its version and that
         of Node.
-      - C(assets), what the build script made, depends on C(node_modules) and on all files of the commit; on the PHP
-        outside of C(resources/) only if something in the front end refers to it, or looks through all files as Tailwind
-        CSS 4 does. With O(kind=node) the build script always runs.
-      - Variables of O(environment) count as inputs, but for those whose names say that they are secret.
+      - C(assets), what the build script made, depends on C(node_modules), on what it gets of C(.env), and on all files
+        of the commit; on the PHP outside of C(resources/) only if something in the front end refers to it, or looks
+        through all files as Tailwind CSS 4 does, or if C(composer.json) has scripts of its own that run with an
+        install. With O(kind=node) the build script always runs.
+      - All variables of O(environment) count as inputs, but for C(COMPOSER_AUTH).
       - Where inputs are not certain, the part is made anew and RV(parts) has the reason.
     type: bool
     default: true
@@ -287,8 +296,9 @@ reused:
   elements: str
 parts:
   description:
-    - For each part, whether it was C(reused), with C(inputs), the sha256 over all that it is made from, and C(sha256),
-      that of its content; or with C(reason), why it cannot be used again.
+    - For each part, whether it was C(reused), with C(inputs), a checksum over all that it is made from, which is
+      another one on each host as it tells nothing of secrets, and C(sha256), that of its content; or
+      with C(reason), why it cannot be used again.
   returned: when it was built or given
   type: dict
 commits:

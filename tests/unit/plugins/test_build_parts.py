@@ -106,12 +106,59 @@ def test_what_was_made_from_other_inputs_is_made_anew(build, commit, files, reus
     assert result["sha256"] == build(reuse=False)["sha256"]
 
 
-@pytest.mark.parametrize(
-    "name, reused", [("NODE_ENV", ["vendor"]), ("VITE_PUSHER_APP_KEY", ["vendor"]), ("X_TOKEN", 3)]
-)
-def test_variables_are_inputs_unless_they_are_secret(build, name, reused):
+@pytest.mark.parametrize("name", ["NODE_ENV", "VITE_PUSHER_APP_KEY", "KEYCLOAK_URL", "X_TOKEN"])
+def test_variables_are_inputs(build, name):
     build(environment={name: "one"})
-    assert build(environment={name: "two"})["reused"] == (["assets", "vendor"] if reused == 3 else reused)
+    assert build(environment={name: "two"})["reused"] == ["vendor"]
+    assert build(environment={name: "two"})["reused"] == ["assets", "vendor"]
+
+
+def test_logins_of_composer_are_no_inputs(build):
+    build(environment={"COMPOSER_AUTH": "one"})
+    assert build(environment={"COMPOSER_AUTH": "two"})["reused"] == ["assets", "vendor"]
+
+
+def test_inputs_do_not_give_short_secrets_away(build, home):
+    first = build(environment={"X_TOKEN": "1"})
+    cache = home / "app/.slipway/cache"
+    assert (cache / "key").stat().st_mode & 0o777 == 0o600
+    shutil.rmtree(cache)
+    second = build(environment={"X_TOKEN": "1"})
+    assert first["parts"]["assets"]["inputs"] != second["parts"]["assets"]["inputs"]
+    assert first["sha256"] == second["sha256"]
+
+
+def test_values_of_the_environment_are_inputs_of_the_assets(build, commit, home):
+    npm = home / "bin/npm"
+    npm.write_text(npm.read_text().replace("mkdir -p public/build", 'mkdir -p public; echo "$VITE_KEY" > public/key'))
+    npm.write_text(npm.read_text().replace('> "public/build/', '> "public/'))
+    env = home / "app/shared/.env"
+    env.parent.mkdir(parents=True)
+    env.write_text("VITE_KEY=one\nDB_PASSWORD=one\n")
+    first = build()
+    env.write_text("VITE_KEY=one\nDB_PASSWORD=two\n")
+    assert build()["reused"] == ["assets", "vendor"]
+    env.write_text("VITE_KEY=two\nDB_PASSWORD=two\n")
+    second = build()
+    assert (second["reused"], text(first, "public/key"), text(second, "public/key")) == (
+        ["node_modules", "vendor"],
+        "one\n",
+        "two\n",
+    )
+    assert build(reuse=False)["sha256"] == second["sha256"]
+
+
+@pytest.mark.parametrize("name", ["vendor", "node_modules"])
+def test_packages_in_the_commit_are_not_mixed_with_those_of_another(build, commit, name):
+    for content in ("old", "new"):
+        commit({f"{name}/acme/own.txt": content})
+        result = build()
+        assert (name in result["reused"], result["parts"][name]["reason"]) == (
+            False,
+            f"the commit has files in {name}",
+        )
+    if name == "vendor":
+        assert text(result, "vendor/acme/own.txt") == "new"
 
 
 @pytest.mark.parametrize("program, part", [("composer", "vendor"), ("node", "node_modules"), ("npm", "node_modules")])
@@ -254,6 +301,43 @@ VITE = "vite.config.js"
         ({"resources/js/ssr.ts": "import x from '../../config/x.json'"}, True),
         ({"resources/css/app.css": "@source '../app/View/';"}, True),
         ({"resources/js/deep/a.vue": "import x from './config/x'"}, False),
+        ({"resources/css/filament/tailwind.config.js": "content: ['./app/Filament/**/*.php']"}, True),
+        ({"resources/css/filament/tailwind.config.js": "content: ['app/Filament/**']"}, True),
+        ({"resources/css/filament/tailwind.config.js": "content: ['./{app,resources}/**/*.php']"}, True),
+        ({"tailwind.config.js": "content: ['./{resources,app}/**/*.php']"}, True),
+        ({"resources/css/filament/tailwind.config.js": "content: ['./resources/**/*.php']"}, False),
+        ({"theme/tailwind.config.js": "content: ['./app/View/Shop.php']"}, True),
+        ({"public/js/old.js": "'./app/View/Shop.php'"}, False),
+        ({"package.json": {"scripts": {"build": "sh bin/build.sh > /dev/null"}}, "bin/build.sh": "php x\n"}, True),
+        ({"package.json": {"scripts": {"build": "sh bin/build.sh > /dev/null"}}, "bin/build.sh": "vite\n"}, False),
+        ({"package.json": {"scripts": {"clean": "rm -rf package.json/x \0 " + "x" * 300}}}, False),
+        ({"package.json": {"scripts": {"prebuild": "composer run types"}}}, True),
+        ({"composer.json": {"scripts": {"post-autoload-dump": "@php artisan ziggy:generate"}}}, True),
+        ({"composer.json": {"scripts": {"post-install-cmd": ["@types"]}}}, True),
+        ({"composer.json": {"scripts": {"post-autoload-dump": ["App\\ComposerScripts::postAutoloadDump"]}}}, True),
+        (
+            {
+                "composer.json": {
+                    "scripts": {
+                        "post-autoload-dump": [
+                            "Illuminate\\Foundation\\ComposerScripts::postAutoloadDump",
+                            "@php artisan package:discover --ansi",
+                            "@php artisan filament:upgrade",
+                        ],
+                        "post-update-cmd": ["@php artisan vendor:publish --tag=laravel-assets --ansi --force"],
+                        "post-root-package-install": [
+                            "@php -r \"file_exists('.env') || copy('.env.example', '.env');\""
+                        ],
+                        "post-create-project-cmd": ["@php artisan key:generate --ansi", "@php artisan migrate"],
+                        "setup": ["composer install", "npm run build"],
+                        "dev": ["Composer\\Config::disableProcessTimeout", "npx concurrently 'php artisan serve'"],
+                        "test": ["@php artisan config:clear --ansi", "@php artisan test"],
+                        "pre-package-uninstall": ["Illuminate\\Foundation\\ComposerScripts::prePackageUninstall"],
+                    }
+                }
+            },
+            False,
+        ),
     ],
 )
 def test_php_is_an_input_of_the_assets_only_where_something_reads_it(tree, files, reads_php):

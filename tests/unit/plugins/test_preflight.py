@@ -610,8 +610,19 @@ def test_preflight_tells_what_the_host_has(site, fpm, check):
         },
         "problem": "",
         "note": "",
-        "env": {"path": f"{site.root}/shared/.env", "keys": sorted(site.env), "problem": ""},
+        "env": {"path": f"{site.root}/shared/.env", "keys": sorted(site.env), "problem": "", "front_end": "e30="},
         "optional": ["X"],
+    }
+
+
+def test_what_is_compiled_into_a_front_end_is_told_whole_whatever_is_secret(site):
+    site.write_env(VITE_HOST="shop-s3cret.example", VITE_KEY="${APP_ENV}", MIX_A="1", ASSET_URL="/x", DB_HOST="db")
+    result = site.run("preflight", environment={"X_TOKEN": "s3cret"}, release="")[1]
+    assert json.loads(base64.b64decode(result["offer"]["env"]["front_end"])) == {
+        "VITE_HOST": "shop-s3cret.example",
+        "VITE_KEY": "production",
+        "MIX_A": "1",
+        "ASSET_URL": "/x",
     }
 
 

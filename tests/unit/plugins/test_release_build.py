@@ -320,7 +320,9 @@ def test_missing_lock(build, git, home, name):
 
 
 def test_no_front_end_without_the_script(build, git, home):
-    assert build(npm_script="other")[0] == 0
+    assert build(npm_script="")[0] == 0
+    commit_file(git, home, "package.json", json.dumps({"scripts": {"lint": "x"}}))
+    assert build("work")[0] == 0
     assert "npm" not in calls(home)
 
 
@@ -336,6 +338,101 @@ def test_npm_that_refuses_the_lock(build, home):
         "build: npm failed, npm exited 1: `npm ci` needs a lock in sync.; Missing: b@1.0.0 from lock file"
     )
     assert "Missing: b@1.0.0" in result["stderr"]
+
+
+@pytest.mark.parametrize(
+    "scripts, script, told",
+    [
+        ({"dev": "x", "production": "mix"}, "build", "no script build, only dev, production; name the one"),
+        ({"prod": "mix"}, "build", "no script build, only prod; name the one"),
+        ({"build": "x"}, "biuld", "no script biuld, only build; name the one"),
+        ({}, "biuld", "no script biuld, only none at all; name the one"),
+    ],
+)
+def test_front_end_that_another_script_builds(build, git, home, scripts, script, told):
+    commit_file(git, home, "package.json", json.dumps({"scripts": scripts}))
+    code, result = build("work", npm_script=script)
+    assert (code, told in result["msg"], "npm run" in calls(home)) == (1, True, False), result["msg"]
+    if "production" in scripts:
+        assert build("work", npm_script="production")[0] == 0
+
+
+# What is compiled into the front end
+
+
+@pytest.fixture
+def compiled(build, home, git, run_module):
+    """Build with a .env.example and return what the script found of its environment: compiled(example, **args)."""
+    npm = home / "bin/npm"
+    npm.write_text(npm.read_text().replace("    run)", f"    run) env > {home}/env;"))
+
+    def run(example, script="vite build", **args):
+        (home / "origin/.env.example").write_text(example)
+        # Another front end each time, so that it is built.
+        package = {"scripts": {"build": script}, "version": str(time.time_ns())}
+        commit_file(git, home, "package.json", json.dumps(package))
+        result = build("work", **args)[1]
+        compiled.warnings = " ".join((json.dumps(result.get("warnings")) + run_module.stderr).split())
+        environment = dict(line.partition("=")[::2] for line in (home / "env").read_text().splitlines())
+        return {name: environment[name] for name in (*NAMES, "APP_NAME", "DB_PASSWORD") if name in environment}
+
+    compiled = run
+    return run
+
+
+NAMES = ("VITE_APP_NAME", "VITE_KEY", "MIX_KEY", "ASSET_URL")
+ENV = """APP_NAME=Shop
+DB_PASSWORD=s3cr3t
+VITE_APP_NAME="${APP_NAME}"
+VITE_KEY="\\${REVERB_APP_KEY}"
+MIX_KEY=mix
+ASSET_URL=https://cdn.example
+REVERB_APP_KEY=key
+"""
+VALUES = {"VITE_APP_NAME": "Shop", "VITE_KEY": "key", "MIX_KEY": "mix", "ASSET_URL": "https://cdn.example"}
+
+
+@pytest.fixture
+def env(home):
+    """The shared .env of the host that builds."""
+    path = home / "app/shared/.env"
+    path.parent.mkdir(parents=True)
+    path.write_text(ENV)
+    return path
+
+
+def test_front_end_gets_its_values_of_the_environment_and_nothing_else(compiled, env):
+    assert compiled("VITE_APP_NAME=\nVITE_KEY=\nMIX_KEY=\n") == VALUES
+    assert "undefined" not in compiled.warnings
+
+
+def test_front_end_gets_its_values_where_the_build_host_has_no_environment(compiled):
+    front_end = base64.b64encode(json.dumps(VALUES).encode()).decode()
+    hosts = {"gone": {}, "node": {**offer(), "env": None}, "web": offer()}
+    hosts["web"]["env"] = {**hosts["web"]["env"], "front_end": front_end}
+    assert compiled("", offers=hosts) == VALUES
+
+
+def test_what_the_front_end_is_given_otherwise_stays(compiled, env, home, git):
+    for name, text in {
+        ".env": "VITE_APP_NAME=of the commit",
+        ".env.staging": "MIX_KEY=of staging",
+        ".env.testing": "ASSET_URL=of tests",
+    }.items():
+        commit_file(git, home, name, text)
+    found = compiled("", environment={"VITE_KEY": "of the release"})
+    assert found == {"VITE_KEY": "of the release", "MIX_KEY": "mix", "ASSET_URL": "https://cdn.example"}
+    assert "MIX_KEY" not in compiled("", script="vite build --mode staging")
+
+
+def test_values_that_nobody_gives_are_named(compiled, env, home, git):
+    commit_file(git, home, ".env.production", "VITE_COMMITTED=1")
+    example = "VITE_A=\nMIX_B=\nVITE_C=\nVITE_D=\nVITE_COMMITTED=\nASSET_URL=\nDB_X=\nVITE_KEY=\n"
+    compiled(example, environment={"VITE_C": "1"}, offers={"": {**offer(), "optional": ["*"]}})
+    assert (
+        "VITE_A, MIX_B, VITE_D of .env.example have no value, and will be compiled into the front end as undefined; "
+        "give it in laravel_env or release_environment, empty if it is of no use"
+    ) in compiled.warnings
 
 
 def test_composer_that_fails(build, git, home):
@@ -813,6 +910,77 @@ def test_next_standalone_gets_what_it_serves(node):
     assert files[".next/standalone/.next/static/a.js"] == "a"
     assert files[".next/standalone/public/logo.svg"] == "b"
     assert files[".next/static/a.js"] == "a"
+
+
+@pytest.fixture
+def workspace(home, git, build):
+    """Build a Next.js application of a workspace: workspace(what the install does, what the build does)."""
+
+    def run(install, made=":", path="apps/web", lock="."):
+        origin = home / "origin"
+        (origin / path).mkdir(parents=True, exist_ok=True)
+        package = {"scripts": {"build": "next build"}, "dependencies": {"next": "16"}}
+        if lock != ".":
+            (origin / "package-lock.json").rename(origin / lock / "package-lock.json")
+        commit_file(git, home, f"{path}/package.json", json.dumps(package))
+        npm = home / "bin/npm"
+        npm.write_text(f"#!/bin/sh\ncase $1 in --version) echo 10 ;; ci) {install} ;; run) {made} ;; esac\n")
+        return build("work", kind="node", path=path)
+
+    return run
+
+
+HOISTED = "mkdir -p node_modules/next"
+LINKED = f"{HOISTED} apps/web/node_modules && ln -s ../../../node_modules/next apps/web/node_modules/next"
+
+
+@pytest.mark.parametrize("install", [HOISTED, LINKED])
+def test_next_standalone_in_a_workspace(workspace, install):
+    made = "mkdir -p public .next/static .next/standalone/apps/web && for f in public/logo .next/static/a.js "
+    code, result = workspace(install, made + ".next/standalone/apps/web/server.js; do echo x > $f; done")
+    assert code == 0, result["msg"]
+    assert {
+        ".next/standalone/apps/web/server.js",
+        ".next/standalone/apps/web/public/logo",
+        ".next/standalone/apps/web/.next/static/a.js",
+    } <= content(result).keys()
+
+
+@pytest.mark.parametrize(
+    "install, told",
+    [
+        (HOISTED, "npm made no node_modules"),
+        (LINKED, "node_modules/next -> ../../../node_modules/next would lead out of the release; "),
+        (f"{HOISTED} apps/web/node_modules/react", "node_modules of the application lacks next, which the workspace"),
+    ],
+)
+def test_packages_of_a_workspace_that_a_release_would_lack(workspace, install, told):
+    code, result = workspace(install)
+    assert (code, told in result["msg"], "output: 'standalone'" in result["msg"]) == (1, True, True), result["msg"]
+
+
+def test_package_of_the_repository_that_is_linked(workspace):
+    install = "mkdir -p node_modules/next node_modules/@acme && ln -s ../../../../ui node_modules/@acme/ui"
+    code, result = workspace(install, lock="apps/web")
+    assert (code, "node_modules/@acme/ui -> ../../../../ui would lead out" in result["msg"]) == (1, True)
+    assert "install-links=true" in result["msg"]
+
+
+def test_links_within_the_application_are_released(workspace):
+    install = "mkdir -p node_modules/next node_modules/.pnpm/a ui"
+    install += " && ln -s .pnpm/a node_modules/a && ln -s ../ui node_modules/ui"
+    assert workspace(install, lock="apps/web")[0] == 0
+
+
+def test_package_of_composer_that_is_linked(build, home):
+    composer = home / "bin/composer"
+    composer.write_text(composer.read_text() + "[ $1 = show ] || ln -sfn ../../../packages/ui vendor/acme/ui\n")
+    assert build()[1]["msg"] == (
+        "build: vendor/acme/ui -> ../../../packages/ui would lead out of the release; remove symlink from the options "
+        "of that repository in composer.json, so that Composer copies the package"
+    )
+    composer.write_text(composer.read_text().replace("../../../packages", "../../packages"))
+    assert build()[0] == 0
 
 
 def test_node_application_whose_packages_are_elsewhere(node, home):
