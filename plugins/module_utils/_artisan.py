@@ -217,25 +217,31 @@ def take_environment(module: AnsibleModule) -> dict[str, str]:
     return environment
 
 
-def error_text(stdout: str, stderr: str) -> str:
-    """Return what a failed command says was wrong, as one line.
+def console_exception(lines: list[str]) -> str:
+    """Return the exception in what a program printed, as one line; '' when there is none.
 
-    The console names an exception as ``In web.php line 14:`` and puts its message below; where there is no such line
-    the last lines that say something are taken.
+    The console names it as ``In web.php line 14:`` and puts its message below.
     """
-    told = []
-    for stream in (stderr, stdout):
-        lines = [line.strip() for line in stream.splitlines() if not _DECORATION.match(line)]
-        for number, line in enumerate(lines):
-            if _EXCEPTION.match(line):
-                message = []
-                for following in lines[number + 1 :]:
-                    if _EXCEPTION.match(following) or following.startswith(("at ", "#0 ")):
-                        break
-                    message.append(following)
-                return f"{line} {' '.join(message[:3])}"
-        told += lines
-    return "; ".join(told[-3:]) if told else "it printed nothing"
+    for number, line in enumerate(lines):
+        if _EXCEPTION.match(line):
+            message = []
+            for following in lines[number + 1 :]:
+                if _EXCEPTION.match(following) or following.startswith(("at ", "#0 ")):
+                    break
+                message.append(following)
+            return f"{line} {' '.join(message[:3])}"
+    return ""
+
+
+def telling_lines(stream: str) -> list[str]:
+    return [line.strip() for line in stream.splitlines() if not _DECORATION.match(line)]
+
+
+def error_text(stdout: str, stderr: str) -> str:
+    """Return what a failed command says was wrong, as one line: its exception, or the last lines that say something."""
+    streams = [telling_lines(stderr), telling_lines(stdout)]
+    exception = next(filter(None, map(console_exception, streams)), "")
+    return exception or "; ".join((streams[0] + streams[1])[-3:]) or "it printed nothing"
 
 
 def fingerprint(path: str) -> str:

@@ -18,7 +18,12 @@ import os
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.slipway.laravel.plugins.module_utils._layout import MANIFEST, LayoutError, write_atomic
+from ansible_collections.slipway.laravel.plugins.module_utils._layout import (
+    MANIFEST,
+    LayoutError,
+    readable_by_all,
+    write_atomic,
+)
 
 if TYPE_CHECKING:
     from ansible_collections.slipway.laravel.plugins.module_utils._layout import Layout
@@ -31,7 +36,8 @@ _COMPRESSED = (".gz", ".br", ".zst")
 
 def _place(source: str, target: str, copy: bool) -> None:
     """Have a file of one release in another one, whole or not at all."""
-    os.makedirs(os.path.dirname(target), exist_ok=True)
+    with readable_by_all():
+        os.makedirs(os.path.dirname(target), exist_ok=True)
     if not copy:
         # Takes no room on the disk. Not where the files are somebody else's, or on another filesystem.
         with contextlib.suppress(OSError):

@@ -21,7 +21,12 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.slipway.laravel.plugins.module_utils import _artifact, _git, _parts, _requirements
 from ansible_collections.slipway.laravel.plugins.module_utils._artisan import take_environment
 from ansible_collections.slipway.laravel.plugins.module_utils._frontend import FrontEnd
-from ansible_collections.slipway.laravel.plugins.module_utils._layout import MANIFEST, Layout, write_atomic
+from ansible_collections.slipway.laravel.plugins.module_utils._layout import (
+    MANIFEST,
+    Layout,
+    readable_by_all,
+    write_atomic,
+)
 from ansible_collections.slipway.laravel.plugins.module_utils._runner import BuildError, Runner, without_password
 
 if TYPE_CHECKING:
@@ -202,13 +207,8 @@ class Build:
         :raises ArtifactError: what was given cannot be used
         :raises BuildError: the build failed
         """
-        # What is packed is to be read by the web server.
-        before = os.umask(0o022)
-        try:
-            with contextlib.nullcontext() if self.module.check_mode else self:
-                return self._resolve_and_make()
-        finally:
-            os.umask(before)
+        with readable_by_all(), contextlib.nullcontext() if self.module.check_mode else self:
+            return self._resolve_and_make()
 
     def _resolve_and_make(self) -> dict[str, Any]:
         params = self.params
@@ -219,7 +219,7 @@ class Build:
         elif self.module.check_mode:
             commit = self.repository.resolve_remote(params["version"])
         else:
-            self.repository.fetch()
+            self.repository.fetch(params["version"])
             commit = self.repository.resolve(params["version"])
         release = params["release"] or time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self.started)) + "-" + commit[:8]
         if not release.endswith(f"-{commit[:8]}"):
@@ -309,6 +309,14 @@ class Build:
             self.module.warn(f"the submodules {', '.join(left_out)} are left out; release_submodules brings them in")
         if not os.path.isdir(self.app):
             raise self.runner.error(f"path {self.params['path']} is no directory of commit {commit[:8]}")
+        pointers = _git.lfs_pointers(self.app)
+        if pointers:
+            more = f" and {len(pointers) - 3} more" if pointers[3:] else ""
+            raise self.runner.error(
+                f"build: {', '.join(pointers[:3])}{more} are pointers of Git LFS in the place of files; install "
+                f"git-lfs on this host and run git lfs install as the user that builds, or keep them out of releases "
+                f"by export-ignore in .gitattributes"
+            )
         if self.params["kind"] == "laravel":
             self.composer()
         front_end = FrontEnd(self.runner, self.parts, self.params, self.tree)

@@ -8,15 +8,24 @@ Private to this collection.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import re
 import tarfile
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from ansible_collections.slipway.laravel.plugins.module_utils._runner import BuildError, Runner, without_password
 
 _COMMIT = re.compile(r"[0-9a-fA-F]{7,40}")
+_WHOLE_COMMIT = re.compile(r"[0-9a-fA-F]{40}")
+_WITH_CREDENTIALS = re.compile(r"(https?://)([^/\s]*)@([^/\s]*)")
+
+# How a pointer begins, and the size that it never has, in bytes (git-lfs, docs/spec.md).
+_LFS_POINTER, _LFS_POINTER_BELOW = b"version https://git-lfs.github.com/spec/", 1024
+
+# A credential helper that gives git the password of its environment; printf is a part of the shell, no process.
+_HELPER = """!f() { [ "$1" != get ] || printf 'password=%s\\n' "$SLIPWAY_GIT_PASSWORD"; }; f"""
 
 
 def ssh_command(key: str | None, known_hosts: str | None) -> str:
@@ -49,6 +58,46 @@ def submodule_address(parent: str, url: str) -> str:
     return theirs._replace(netloc=credentials + at + server).geturl() if same else url
 
 
+def environment(address: str) -> dict[str, str]:
+    """Return the variables by which git knows the address of its remote ``origin``, and the credentials for its server.
+
+    git hands an address on to programs of its own as a word of their command line, which every user of the host can
+    read. So the credentials do not stay in it: git asks for them when the server does, and for that server alone.
+    """
+    settings = []
+    password = ""
+    given = _WITH_CREDENTIALS.match(address)
+    if given:
+        scheme, credentials, server = given.groups()
+        address = scheme + server + address[given.end() :]
+        user, separator, password = credentials.partition(":")
+        asked = f"credential.{scheme}{server}"
+        settings = [(f"{asked}.username", unquote(user)), (f"{asked}.helper", _HELPER)]
+        if separator:
+            # Those of the user are asked only for a password that the address does not have.
+            settings.insert(0, (f"{asked}.helper", ""))
+    # What goes on when git has ended would have locks that the next build takes for those of a killed one.
+    settings += [("remote.origin.url", address), ("gc.autoDetach", "false")]
+    variables = {"GIT_CONFIG_COUNT": str(len(settings)), "SLIPWAY_GIT_PASSWORD": unquote(password)}
+    for number, (key, value) in enumerate(settings):
+        variables.update({f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value})
+    return variables
+
+
+def lfs_pointers(directory: str) -> list[str]:
+    """Return the names of files below a directory that Git LFS has put a pointer in the place of."""
+    found = []
+    for parent, dummy, names in os.walk(directory):
+        for name in names:
+            path = os.path.join(parent, name)
+            if os.path.islink(path) or os.path.getsize(path) >= _LFS_POINTER_BELOW:
+                continue
+            with open(path, "rb") as handle:
+                if handle.read(len(_LFS_POINTER)) == _LFS_POINTER:
+                    found.append(os.path.relpath(path, directory))
+    return sorted(found)
+
+
 class Repository:
     """A bare copy of a repository on this host."""
 
@@ -58,11 +107,7 @@ class Repository:
         self.mirror = mirror
         self.shown = without_password(address)
         # The address by environment: a command line is visible to every user of the host.
-        self._environment = {
-            "GIT_CONFIG_COUNT": "1",
-            "GIT_CONFIG_KEY_0": "remote.origin.url",
-            "GIT_CONFIG_VALUE_0": address,
-        }
+        self._environment = environment(address)
 
     def git(self, step: str, *arguments: str) -> tuple[int, str, str]:
         rc, out, err = self.runner.attempt(step, ["git", f"--git-dir={self.mirror}", *arguments], **self._environment)
@@ -81,14 +126,23 @@ class Repository:
         hint = f"its newest tags are {', '.join(tags[:5])}" if tags else "it has no tags"
         return self.runner.error(f"{version} is no tag, branch or commit of {self.shown}; {hint}")
 
-    def fetch(self) -> None:
-        """Bring the copy up to date: branches and tags."""
-        if not os.path.isdir(self.mirror):
-            self.runner.run("fetch", ["git", "init", "--quiet", "--bare", self.mirror])
+    def fetch(self, version: str = "") -> None:
+        """Bring the copy up to date: branches and tags, and the commit of a version that is the whole id of one."""
+        # A build that was killed may have left locks in it, or less than a copy; nobody else has it meanwhile.
+        for lock in glob.glob(os.path.join(glob.escape(self.mirror), "**", "*.lock"), recursive=True):
+            os.unlink(lock)
+        self.runner.run("fetch", ["git", "init", "--quiet", "--bare", self.mirror])
         refs = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
-        rc, dummy, err = self.git("fetch", "fetch", "--quiet", "--prune", "--no-write-fetch-head", "origin", *refs)
+        rc, dummy, err = self._fetch("--prune", *refs)
         if rc != 0:
             raise self._unreachable(err)
+        if _WHOLE_COMMIT.fullmatch(version) and not self.has(version):
+            # On no branch, as in the checkouts of CI: servers give a commit that is named, if they have it.
+            self._fetch(version)
+
+    def _fetch(self, *words: str) -> tuple[int, str, str]:
+        # From a checkout without all of its history too, as CI makes them: without this, git leaves its branches out.
+        return self.git("fetch", "fetch", "--quiet", "--no-write-fetch-head", "--update-shallow", "origin", *words)
 
     def resolve(self, version: str) -> str:
         """Return the commit of a version from the copy."""
@@ -135,7 +189,7 @@ class Repository:
             return {}
         # Not by their blobs: what .gitattributes keeps out of an export is not in the release either.
         archive = os.path.join(self.runner.module.tmpdir, "read.tar")
-        self.runner.run("export", ["git", f"--git-dir={self.mirror}", "archive", f"--output={archive}", commit, *there])
+        self._archive(archive, commit, *there)
         texts = {}
         with tarfile.open(archive) as tar:
             for member in tar:
@@ -145,8 +199,19 @@ class Repository:
         os.unlink(archive)
         return texts
 
+    def _archive(self, archive: str, commit: str, *names: str) -> None:
+        # Git LFS asks the server of the remote for what it brings in.
+        argv = ["git", f"--git-dir={self.mirror}", "archive", f"--output={archive}", commit, *names]
+        self.runner.run("export", argv, **self._environment)
+
     def committed_at(self, commit: str) -> int:
-        return int(self.git("export", "show", "--no-patch", "--format=%ct", commit)[1])
+        rc, out, err = self.git("export", "show", "--no-patch", "--format=%ct", commit)
+        if rc != 0:
+            raise self.runner.error(
+                f"build: {self.mirror}, the copy of {self.shown}, lacks a part of {commit} "
+                f"({' '.join(err.split())[:300]}); remove it, then try again"
+            )
+        return int(out)
 
     def commits(self, since: str, commit: str) -> list[str]:
         """Return the subjects of the commits after another one, newest first."""
@@ -169,7 +234,7 @@ class Repository:
     def export(self, commit: str, directory: str, submodules: bool) -> list[str]:
         """Write the files of a commit into a directory that exists; return the submodules that were left out."""
         archive = f"{directory}.tar"
-        self.runner.run("export", ["git", f"--git-dir={self.mirror}", "archive", f"--output={archive}", commit])
+        self._archive(archive, commit)
         self.runner.run("export", ["tar", "-xf", archive, "-C", directory])
         os.unlink(archive)
         found = self._submodules(commit)
@@ -206,10 +271,7 @@ class Repository:
     def obtain(self, commit: str, path: str) -> None:
         """Have the commit of the submodule at a path in the copy."""
         if not self.has(commit):
-            self.fetch()
-            if not self.has(commit):
-                # On no branch: servers give a commit that is named, if they have it.
-                self.git("fetch", "fetch", "--quiet", "--no-write-fetch-head", "origin", commit)
+            self.fetch(commit)
         if not self.has(commit):
             raise self.runner.error(
                 f"build: submodule {path} is pinned to {commit}, which {self.shown} does not have; push it there"

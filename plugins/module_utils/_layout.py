@@ -74,6 +74,16 @@ def write_atomic(path: str, text: str, mode: int = 0o644) -> None:
         raise
 
 
+@contextlib.contextmanager
+def readable_by_all() -> Iterator[None]:
+    """Let the web server, another user, read what is made meanwhile, whatever the umask of this one."""
+    before = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
 def utc_now() -> str:
     """Return the time as manifests and state have it."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -43,6 +43,7 @@ from ansible_collections.slipway.laravel.plugins.module_utils._layout import (
     LayoutError,
     LockedError,
     link_atomic,
+    readable_by_all,
     utc_now,
     write_atomic,
 )
@@ -394,7 +395,8 @@ class Phases(DatabasePhases, MaintenancePhases):
     def _prepare(self) -> dict[str, Any]:
         before = os.path.isdir(self.path)
         if not before or self._to_unpack_again():
-            self._unpack()
+            with readable_by_all():
+                self._unpack()
         self._link_shared()
         evidence: dict[str, Any] = {"changed": True}
         if self.laravel:

@@ -14,7 +14,11 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.slipway.laravel.plugins.module_utils._artisan import error_text
+from ansible_collections.slipway.laravel.plugins.module_utils._artisan import (
+    console_exception,
+    error_text,
+    telling_lines,
+)
 from ansible_collections.slipway.laravel.plugins.module_utils._masking import Masker
 
 if TYPE_CHECKING:
@@ -27,6 +31,54 @@ class BuildError(Exception):
     def __init__(self, message: str, details: dict[str, Any]) -> None:
         super().__init__(message)
         self.details = details
+
+
+# What package managers print beside a reason: advice, warnings, frames of a stack, and that a script has failed.
+_BESIDE = re.compile(
+    r"npm (?:notice|warn|WARN)\b"
+    r"|npm (?:error|ERR!)\s*(?:\d*$|\}|(?:code|errno|syscall|address|port|type)\b|A complete log|Clean install a )"
+    r"|(?:npm (?:error|ERR!) +)?at .*(?:\(|:\d+:\d+)"
+    r"|(?:warning|info|WARN|ELIFECYCLE) |Note that in CI environments|\(node:\d+\)|\(Use `node |➤ YN0000"
+    r"|(?:error )?Command failed with exit code \d+|Script .* returned with error code \d+$"
+)
+_USAGE = re.compile(r"npm (?:error|ERR!) Usage:$")
+_PREFIX = re.compile(r"npm (?:error|ERR!) *|➤ YN\d{4}: [│┌└·]? *")
+# How lines begin to give a reason: those of npm and pnpm, of Composer about its lock, and of all others.
+_REASON = re.compile(
+    r"npm (?:error|ERR!)|ERR_|Your lock file|- Required (?:\(in require-dev\) )?package"
+    r"|.*(?:^|[\s\[(])(?:\w*error|failed|fatal)(?![\w@/.(-])",
+    re.IGNORECASE,
+)
+_LINES_TOLD = 3
+
+
+def build_error_text(stdout: str, stderr: str) -> str:
+    """Return what a failed command of a build says was wrong, as one line.
+
+    That is an exception; or what begins with the first line that reads as an error, since advice and frames of a stack
+    come below it; or the last lines of both streams that say something.
+    """
+    streams = [telling_lines(stream) for stream in (stderr, stdout)]
+    exception = next(filter(None, map(console_exception, streams)), "")
+    if exception:
+        return exception
+    kept: list[str] = []
+    for stream in streams:
+        usage = next((number for number, line in enumerate(stream) if _USAGE.match(line)), None)
+        lines = [line for line in stream[:usage] if not _BESIDE.match(line)]
+        reason = next((number for number, line in enumerate(lines) if _REASON.match(line)), None)
+        # A package that several others lack is told several times.
+        lines = list(dict.fromkeys(_PREFIX.sub("", line) for line in lines[reason:]))
+        if reason is not None:
+            return "; ".join(lines[:_LINES_TOLD])
+        # The reason may be in either.
+        kept += lines[-2:]
+    return "; ".join(kept) or error_text(stdout, stderr)
+
+
+def both_ends(text: str, most: int = 4000) -> str:
+    """Return a text without its middle when it is long: some tools begin with what is wrong, some end with it."""
+    return text if len(text) <= most else f"{text[: most // 2]}\n…\n{text[-most // 2 :]}"
 
 
 # Some tools write them into a pipe, too.
@@ -76,9 +128,10 @@ class Runner:
         """Run a command of a step and return what it printed."""
         rc, out, err = self.attempt(step, argv, cwd, **environment)
         if rc != 0:
-            told = error_text(out, err)
+            out, err = _COLOURS.sub("", out), _COLOURS.sub("", err)
+            told = build_error_text(out, err)
             raise self.error(
-                f"build: {step} failed, {os.path.basename(argv[0])} exited {rc}: {told}", rc=rc, stderr=err[-4000:]
+                f"build: {step} failed, {os.path.basename(argv[0])} exited {rc}: {told}", rc=rc, stderr=both_ends(err)
             )
         return out
 

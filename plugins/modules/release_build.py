@@ -13,7 +13,8 @@ description:
   - Resolves a version to one commit, exports that commit, installs its Composer packages, builds its front end with
     npm, yarn or pnpm, and packs the result as one compressed tar with a checksum.
   - Runs on one host of a release; the other hosts get the artifact. Needs C(git), and C(composer) and the package
-    manager where the application has a C(composer.json) or a C(package.json).
+    manager where the application has a C(composer.json) or a C(package.json). Files that are kept by Git LFS need
+    C(git-lfs), set up by C(git lfs install) for the user that builds; without it such a build stops.
   - Of O(root) only C(.slipway) is used, and made where it is missing. So the build can be delegated to the controller,
     with a directory of its own there, one for each application. Nothing that is live is touched, and a build that fails
     leaves nothing but the copy of the repository. Where O(root) has no C(releases), the newest 3 artifacts are kept.
@@ -38,7 +39,8 @@ options:
   repository:
     description:
       - Address of the git repository, in any form that git takes.
-      - A password in it is never shown, and is not handed over on a command line.
+      - A user and a password in an address of HTTP or HTTPS are never shown, and not handed over on a command line;
+        git gets them by its environment, for that server alone.
       - One of O(repository), O(artifact) and O(artifact_url) is required.
     type: str
   version:

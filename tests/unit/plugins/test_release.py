@@ -323,6 +323,29 @@ def test_stage(live):
     assert private == ["artifacts", "lock", "run.json", "state.json"]
 
 
+@pytest.fixture
+def umask():
+    """Have another umask: umask(mask)."""
+    before = os.umask(0o022)
+    yield os.umask
+    os.umask(before)
+
+
+def test_web_server_can_read_a_release_whatever_the_umask(live, umask, monkeypatch):
+    # As every user but root has it.
+    monkeypatch.setenv("TAR_OPTIONS", "--no-same-permissions")
+    artifact = live.artifact()
+    umask(0o027)
+    assert live.run("stage", **artifact)[0] == 0
+    assert umask(0) == 0o027
+    release = live.path("r3")
+    assert [path.stat().st_mode & 0o777 for path in (release, release / "public", release / "public/index.php")] == [
+        0o755,
+        0o755,
+        0o644,
+    ]
+
+
 def test_each_release_compiles_views_of_its_own(live):
     live.run("stage", **live.artifact())
     assert len(list((live.path("r3") / "bootstrap/cache/views").glob("*.php"))) == 1
@@ -566,6 +589,14 @@ def test_assets_are_bridged_for_exactly_one_release(site):
     site.go_live("r2")
     assert stage_with_assets(site, "r3", "app-3.js") == 1
     assert assets(site, "r3") == ["app-2.js", "app-3.js", "manifest.json"]
+
+
+def test_web_server_can_read_bridged_assets_whatever_the_umask(site, umask):
+    stage_with_assets(site, "r1", "js/app-1.js")
+    site.go_live("r1")
+    umask(0o027)
+    stage_with_assets(site, "r2", "app-2.js")
+    assert (site.path("r2") / "public/build/js").stat().st_mode & 0o777 == 0o755
 
 
 def test_assets_bridged_twice_stay_for_one_release(site):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import tarfile
 import time
+from pathlib import Path
 
 import pytest
 from ansible_collections.slipway.laravel.plugins.module_utils import _artifact, _git
@@ -145,6 +147,71 @@ def test_unknown_version_names_the_newest_tags(build, git, repository, version, 
     assert result["phases"][0]["error"] == result["msg"]
 
 
+@pytest.fixture
+def checkout(home, git, repository):
+    """Check the branch `work` out, as CI does: checkout(*words of its git fetch) returns the path of a new one."""
+    made = []
+
+    def run(*words):
+        path = home / f"checkout{len(made)}"
+        made.append(path)
+        for line in (
+            ["init", "--quiet", str(path)],
+            ["-C", str(path), "fetch", "--quiet", f"file://{repository}", *words],
+            [
+                "-C",
+                str(path),
+                "checkout",
+                "--quiet",
+                *(["work"] if words[-1].endswith("heads/work") else ["FETCH_HEAD"]),
+            ],
+        ):
+            subprocess.run(["git", *line], check=True)
+        return str(path)
+
+    return run
+
+
+# GitLab, and GitHub in pull requests: no branch. GitHub: a branch. Each without its history, unless told otherwise.
+@pytest.mark.parametrize("depth", [["--depth=1"], []])
+@pytest.mark.parametrize("refs", ["+refs/heads/work:refs/remotes/origin/work", "+refs/heads/work:refs/heads/work"])
+def test_checkout_of_ci(build, git, checkout, refs, depth):
+    for dummy in range(2):
+        git("commit", "--quiet", "--allow-empty", "--message", "More work")
+        commit = git("rev-parse", "work")
+        path = checkout(*depth, refs)
+        versions = [commit, "work"] if "heads/work:refs/heads" in refs else [commit]
+        for version in versions:
+            for check in (True, False):
+                result = build(version, repository=path, _ansible_check_mode=check)[1]
+                assert result.get("commit") == commit, result.get("msg")
+                assert "requires" in result
+
+
+def test_copy_that_lacks_a_part(build, home, git, repository, monkeypatch):
+    build("work")
+    mirror = home / "app/.slipway/repository.git"
+    before = git("rev-parse", "work^")
+    (mirror / "objects" / before[:2] / before[2:]).unlink()
+    # It would notice by itself, in words of its own.
+    monkeypatch.setattr(_git.Repository, "fetch", lambda *_args: None)
+    commit, result = git("rev-parse", "work"), build("work")[1]
+    assert result["msg"].startswith(f"build: {mirror}, the copy of {repository}, lacks a part of {commit} (error: ")
+    assert result["msg"].endswith("); remove it, then try again")
+
+
+def test_copy_of_a_build_that_was_killed(build, home, git):
+    mirror = home / "app/.slipway/repository.git"
+    mirror.mkdir()
+    assert build("work")[0] == 0
+    (mirror / "HEAD").unlink()
+    for name in ("refs/heads/work.lock", "config.lock", "packed-refs.lock"):
+        (mirror / name).touch()
+    git("commit", "--quiet", "--allow-empty", "--message", "More work")
+    code, result = build("work")
+    assert (code, result.get("commit")) == (0, git("rev-parse", "work")), result
+
+
 @pytest.mark.parametrize("check", [False, True])
 def test_repository_that_is_not_there(build, home, check):
     code, result = build(repository=f"{home}/nowhere", _ansible_check_mode=check)
@@ -164,20 +231,53 @@ def watched_git(home):
 @pytest.mark.parametrize("check", [False, True])
 @pytest.mark.parametrize("userinfo", ["deploy:s3cr3t", "s3cr3t", "deploy:@s3@cr3t"])
 def test_password_in_the_address_is_never_shown(build, home, watched_git, http_server, userinfo, check):
-    address = http_server(404).replace("//", f"//{userinfo}@")
+    processes = []
+
+    def answer(_request):
+        # git waits for the answer of its program for HTTP.
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                processes.append(path.read_text())
+        return 404
+
+    address = http_server(answer).replace("//", f"//{userinfo}@")
     code, result = build(repository=f"{address}/app.git", _ansible_check_mode=check)
     assert code == 1
     assert "/app.git cannot be read from this host" in result["msg"]
-    shown = json.dumps(result) + calls(home)
+    assert any("git-remote-http" in process for process in processes)
+    shown = json.dumps(result) + calls(home) + "".join(processes)
     assert "cr3t" not in shown
     assert "git " in calls(home)
 
 
 @pytest.mark.parametrize("check", [False, True])
-def test_password_in_the_address_is_used(build, http_server, check):
-    address = http_server(401, WWW_Authenticate='Basic realm="git"').replace("//", "//deploy:s3cr3t@")
+@pytest.mark.parametrize(
+    "userinfo, credentials",
+    [("deploy:s3cr3t", b"deploy:s3cr3t"), ("t0ken", b"t0ken:"), ("d%40b:s%2F:%25", b"d@b:s/:%")],
+)
+def test_password_in_the_address_is_used(build, http_server, userinfo, credentials, check):
+    address = http_server(401, WWW_Authenticate='Basic realm="git"').replace("//", f"//{userinfo}@")
     assert build(repository=address, _ansible_check_mode=check)[0] == 1
-    assert "Basic " + base64.b64encode(b"deploy:s3cr3t").decode() in http_server.authorizations
+    assert "Basic " + base64.b64encode(credentials).decode() in http_server.authorizations
+
+
+def test_password_in_the_address_comes_before_what_the_user_has(build, home, http_server, monkeypatch):
+    (home / "gitconfig").write_text('[credential]\n\thelper = "!f() { echo password=0ther; }; f"\n')
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", f"{home}/gitconfig")
+    address = http_server(401, WWW_Authenticate='Basic realm="git"')
+    for userinfo in ("deploy:s3cr3t", "deploy"):
+        build(repository=address.replace("//", f"//{userinfo}@"))
+    sent = [base64.b64decode(given.split()[1]) for given in http_server.authorizations if given]
+    assert set(sent) == {b"deploy:s3cr3t", b"deploy:0ther"}
+
+
+def test_password_in_the_address_is_for_its_server_alone(build, http_server):
+    other = http_server(401, WWW_Authenticate='Basic realm="git"')
+    requests = http_server.requests
+    address = http_server(301, Location=f"{other}/info/refs?service=git-upload-pack").replace("//", "//deploy:s3cr3t@")
+    assert build(repository=address)[0] == 1
+    assert requests
+    assert not any(http_server.authorizations)
 
 
 def test_password_is_not_kept_on_disk(build, home, http_server):
@@ -224,6 +324,20 @@ def test_no_front_end_without_the_script(build, git, home):
     commit_file(git, home, "package.json", json.dumps({"scripts": {"lint": "x"}}))
     assert build("work")[0] == 0
     assert "npm" not in calls(home)
+
+
+def test_npm_that_refuses_the_lock(build, home):
+    said = "code EUSAGE;;`npm ci` needs a lock in sync.;;Missing: b@1.0.0 from lock file;;Usage:;npm ci"
+    lines = "".join(f"npm error {line}\n" for line in [*said.split(";"), *["--an-option"] * 500])
+    (home / "npm-says").write_text(lines)
+    (home / "bin/npm").write_text(
+        f"#!/bin/sh\necho 9.2.0\n[ $1 = --version ] || {{ cat {home}/npm-says >&2; exit 1; }}\n"
+    )
+    result = build()[1]
+    assert result["msg"] == (
+        "build: npm failed, npm exited 1: `npm ci` needs a lock in sync.; Missing: b@1.0.0 from lock file"
+    )
+    assert "Missing: b@1.0.0" in result["stderr"]
 
 
 @pytest.mark.parametrize(
@@ -596,6 +710,38 @@ def test_submodule_without_an_address(build, submodules, git):
 )
 def test_address_of_a_submodule(parent, url, address):
     assert _git.submodule_address(parent, url) == address
+
+
+# Git LFS
+
+
+POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'4d' * 32}\nsize 12345\n"
+
+
+@pytest.fixture
+def large_files(home, git):
+    """Keep five files of the branch `work` by Git LFS."""
+    commit_file(git, home, ".gitattributes", "*.woff2 filter=lfs diff=lfs merge=lfs -text\n")
+    (home / "origin/notes.txt").write_text(POINTER + " " * 1024)
+    for number in range(5):
+        commit_file(git, home, f"public/{number}.woff2", POINTER)
+
+
+def test_files_of_git_lfs_are_not_released_as_pointers(build, large_files, home, git):
+    assert build("work")[1]["msg"] == (
+        "build: public/0.woff2, public/1.woff2, public/2.woff2 and 2 more are pointers of Git LFS in the place of "
+        "files; install git-lfs on this host and run git lfs install as the user that builds, or keep them out of "
+        "releases by export-ignore in .gitattributes"
+    )
+    commit_file(git, home, ".gitattributes", "*.woff2 filter=lfs export-ignore\n")
+    assert build("work")[0] == 0
+
+
+def test_git_lfs_knows_the_server(build, large_files, home, monkeypatch):
+    # It asks git for the address, as this stand-in does.
+    (home / "gitconfig").write_text('[filter "lfs"]\n\tsmudge = "git config remote.origin.url"\n\trequired = true\n')
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", f"{home}/gitconfig")
+    assert content(build("work")[1])["public/0.woff2"] == f"{home}/origin\n"
 
 
 # Credentials
