@@ -284,8 +284,9 @@ def http_server():
         yield serve
 
 
+@contextlib.contextmanager
 def accept_each(listener, answer):
-    """Answer each connection of a listening socket in a thread until it is closed."""
+    """Answer each connection of a listening socket in a thread."""
 
     def loop():
         while True:
@@ -296,7 +297,13 @@ def accept_each(listener, answer):
             with connection, contextlib.suppress(OSError):
                 answer(connection)
 
-    threading.Thread(target=loop, daemon=True).start()
+    thread = threading.Thread(target=loop, daemon=True)
+    thread.start()
+    with listener:
+        yield
+        # It would take what comes for the next listener, which may get the same number.
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
 
 
 @pytest.fixture
@@ -305,8 +312,8 @@ def tcp_server():
     with contextlib.ExitStack() as stack:
 
         def serve(answer):
-            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-            accept_each(listener, answer)
+            listener = socket.create_server(("127.0.0.1", 0))
+            stack.enter_context(accept_each(listener, answer))
             return listener.getsockname()[1]
 
         yield serve
@@ -391,9 +398,8 @@ def fpm(tmp_path):
         if not state.breaks_off:
             connection.sendall(fastcgi_record(6, b"") + fastcgi_record(3, b"\0" * 8))
 
-    accept_each(listener, answer)
-    yield state
-    listener.close()
+    with accept_each(listener, answer):
+        yield state
 
 
 @pytest.fixture
@@ -402,7 +408,7 @@ def redis_server():
     with contextlib.ExitStack() as stack:
 
         def serve(password="", family=socket.AF_INET, address=("127.0.0.1", 0)):
-            listener = stack.enter_context(socket.socket(family))
+            listener = socket.socket(family)
             listener.bind(address)
             listener.listen()
 
@@ -423,7 +429,7 @@ def redis_server():
                         connection.sendall(b"+PONG\r\n" if authorized else b"-NOAUTH Authentication required.\r\n")
 
             serve.received = []
-            accept_each(listener, answer)
+            stack.enter_context(accept_each(listener, answer))
             return listener.getsockname()[1]
 
         yield serve

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
@@ -257,8 +258,8 @@ class NameServer:
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.udp.bind(("127.0.0.1", 0))
         self.port = self.udp.getsockname()[1]
-        self.tcp = socket.create_server(("127.0.0.1", self.port))
-        accept_each(self.tcp, self._by_tcp)
+        self.tcp = contextlib.ExitStack()
+        self.tcp.enter_context(accept_each(socket.create_server(("127.0.0.1", self.port)), self._by_tcp))
         threading.Thread(target=self._by_udp, daemon=True).start()
 
     def address(self):
