@@ -31,8 +31,8 @@ FRAMEWORKS_IN_ALL = ["sid"]
 # Two cores do not manage every scenario on every distribution in the time that a run may take. A run of all has
 # roles alone on Debian 13 and the site, with the defaults of all roles, on Debian 12; the demo is the site on 13. What
 # has several hosts or takes longest (seven hosts, an attacker, npm, MySQL from sid), what the site has whole
-# (hardening, PHP-FPM, Redis, programs, workers, scheduler), and what is one more program like those (Horizon, Reverb)
-# runs when it is named, and so does a scenario on all of its hosts.
+# (hardening, PHP-FPM, nginx, MySQL, Redis, programs, workers, scheduler), and what is one more program like those
+# (Horizon, Reverb) runs when it is named, and so does a scenario on all of its hosts.
 USUAL = ["debian13"]
 IN_ALL: dict[str, list[str]] = {
     "default": ["debian12"],
@@ -40,8 +40,10 @@ IN_ALL: dict[str, list[str]] = {
     "base": [],
     "base_firewall": [],
     "horizon": [],
-    "node": [],
+    "mysql": [],
     "mysql_sid": [],
+    "nginx": [],
+    "node": [],
     "php_fpm": [],
     "postgresql": [],
     "release_node": [],
@@ -98,9 +100,9 @@ def count_sanity(output: str, _status: int) -> Count:
     return total - failed, failed
 
 
-def count_closing_line(output: str, _status: int) -> Count:
+def count_closing_lines(output: str, _status: int) -> Count:
     found = re.findall(r"^(\d+) passed, (\d+) failed$", output, re.MULTILINE)
-    return (int(found[-1][0]), int(found[-1][1])) if found else (0, 0)
+    return sum(int(passed) for passed, _failed in found), sum(int(failed) for _passed, failed in found)
 
 
 def pytest_step(name: str, *paths: str, minutes: float = 10, options: Sequence[str] = ()) -> Step:
@@ -167,9 +169,10 @@ def layer_steps(layer: str, scenario: str, distros: list[str], in_all: bool) -> 
         case "unit":
             # In two, as they take as long as all other tests of this layer together.
             signoffs = [f"tests/release/{name}.py" for name in SIGNOFFS]
+            options = [f"--ignore={path}" for path in signoffs] + (["-m", "not long"] if in_all else [])
             return [
                 pytest_step("records", "tests/callback", minutes=20),
-                pytest_step("releases", "tests/release", minutes=30, options=[f"--ignore={path}" for path in signoffs]),
+                pytest_step("releases", "tests/release", minutes=30, options=options),
                 pytest_step("signoffs", *signoffs, minutes=20),
                 pytest_step("unit", "tests/unit", "tests/templates", minutes=20),
             ]
@@ -182,7 +185,7 @@ def layer_steps(layer: str, scenario: str, distros: list[str], in_all: bool) -> 
         case "application":
             frameworks = distros or (FRAMEWORKS_IN_ALL if in_all else FRAMEWORKS)
             steps = [Step(f"application-{distro}", ["tests/application", distro], 15) for distro in frameworks]
-            return [dataclasses.replace(step, counter=count_closing_line) for step in steps]
+            return [dataclasses.replace(step, counter=count_closing_lines) for step in steps]
         case "molecule":
             return molecule_steps(scenario, distros)
     raise ValueError(layer)

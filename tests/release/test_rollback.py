@@ -306,6 +306,7 @@ def test_managed_restore_that_fails_gives_back_what_was_there(stage, managed):
     assert (managed.left(), stage.notes()) == ([[], []], managed.notes)
 
 
+@pytest.mark.long
 def test_managed_database_that_nobody_knows_keeps_the_site_shut_until_it_is_restored(stage, managed):
     (managed.backups / "broken").touch()
     run = managed.rollback(managed.live["web1"])
@@ -367,6 +368,7 @@ def test_site_of_a_restore_that_was_killed_stays_shut_until_the_operator_opens_i
     assert (opened.status, managed.left()) == (0, [[], []]), opened.output
 
 
+@pytest.mark.long
 def test_killed_rollback_is_finished_by_the_same_again(stage):
     runs = [stage.release(version, release_force=True) for version in ("v1", "v2", "v1")]
     assert [run.status for run in runs] == [0, 0, 0], runs[-1].output
@@ -386,6 +388,7 @@ def test_killed_rollback_is_finished_by_the_same_again(stage):
     assert stage.rollback().live == first
 
 
+@pytest.mark.long
 def test_hosts_leave_together_what_a_killed_release_has_left(stage):
     good = stage.release("v1", release_force=True).live
     unproven = stage.kill("release.yml", "after_switch", release_version="v2", release_force=True)
