@@ -589,6 +589,38 @@ def test_what_a_server_bundle_of_webpack_imports(tree):
     assert _ssr.imports(app) == ({}, {"vue": "public/js/ssr.js"})
 
 
+# Livewire
+
+SHARES = "new CacheManager(\n    storage_path('framework/views/livewire')\n)"
+BY_RELEASE = "return substr(md5(Str::after($sourcePath, base_path())), 0, 8);"
+
+
+@pytest.mark.parametrize(
+    "place, names, warns",
+    [
+        (SHARES, BY_RELEASE, True),
+        # By the whole path each release has its own.
+        (SHARES, "return substr(md5($sourcePath), 0, 8);", False),
+        ("new CacheManager(rtrim(config('view.compiled'), '/').'/livewire')", BY_RELEASE, False),
+        ("", "", False),
+    ],
+)
+def test_livewire_that_takes_components_of_another_release(build, commit, home, place, names, warns, warned):
+    commit({"composer.lock": {"packages": [{"name": "livewire/livewire", "version": "v4.2.4"}]}})
+    source = "vendor/livewire/livewire/src"
+    (home / "provider").write_text(place)
+    (home / "manager").write_text(names)
+    copied = (
+        f"cp {home}/provider {source}/LivewireServiceProvider.php; cp {home}/manager {source}/Compiler/CacheManager.php"
+    )
+    composer = home / "bin/composer"
+    composer.write_text(f"{composer.read_text()}\n[ $1 != install ] || (mkdir -p {source}/Compiler; {copied})\n")
+    # Also where the packages are those of an earlier build.
+    build()
+    build()
+    assert ["livewire/livewire v4.2.4 keeps compiled" in text for text in warned] == [True, True] * warns
+
+
 # With the real programs
 
 
