@@ -84,6 +84,12 @@ _SETTLED = 2.0
 # the class of the job has a say in that.
 _JOBS = ("horizon", "horizon:supervisor", "horizon:work", "queue:listen", "queue:work", "schedule:run")
 
+# The server that renders pages of Inertia beforehand. Without it they are rendered in browsers alone.
+_RENDERER = "inertia:start-ssr"
+
+# Seconds that it gets to run a release, from when all else is well.
+_RENDERER_STARTS = 10
+
 # Seconds for which what a run that is dead or over has begun on this host, a migration say, is waited for.
 _WORK_ENDS = 60
 
@@ -659,7 +665,8 @@ class Phases(DatabasePhases, MaintenancePhases):
         parents = {worker["parent"] for worker in running}
         # Each of these is asked now, through the one that has started it, or ends by itself.
         ending = [w["pid"] for w in running if w["release"] != self.layout.current() and w["command"] in _JOBS]
-        self._note_besides(ending=ending)
+        renders = any(w["command"] == _RENDERER and w["release"] != self.layout.current() for w in running)
+        self._note_besides(ending=ending, renders=renders)
         stopped = []
         for worker in running:
             # PM2, and systemd for Node, replace a process themselves, and a shell under supervisor passes nothing on.
@@ -776,6 +783,7 @@ class Phases(DatabasePhases, MaintenancePhases):
                 f"{self.release} is live, but after {patience} s there is still a job in hand of {named}; each was "
                 f"asked to end and does so with its job, whoever runs it starts it anew in {self.release}"
             )
+        self._await_renderer()
         url = self.params["health_url"]
         return {
             "changed": False,
@@ -797,6 +805,25 @@ class Phases(DatabasePhases, MaintenancePhases):
         ending = noted.get("ending", []) if noted.get("run") == self.params["run"] else []
         return [worker for worker in running if worker["release"] != self.release and worker["pid"] in ending]
 
+    def _await_renderer(self) -> None:
+        """Warn where the server of Inertia has ended for this release and does not run it, which is no reason to go
+        back."""
+        noted = self.layout.run_state()
+        if not self.with_workers or noted.get("run") != self.params["run"] or not noted.get("renders"):
+            return
+        deadline = time.monotonic() + _RENDERER_STARTS
+        while True:
+            found = [w for w in self._workers() if (w["command"], w["release"]) == (_RENDERER, self.release)]
+            if any(worker["age"] >= _SETTLED for worker in found):
+                return
+            if time.monotonic() >= deadline:
+                break
+            time.sleep(0.2)
+        self.module.warn(
+            f"{_RENDERER} ran until {self.release} came and does not run it, so that pages are rendered in browsers "
+            f"alone; see its log, and start its program"
+        )
+
     def _short_lived(self, running: list[dict[str, Any]]) -> list[str]:
         """Wait until the youngest of the counted workers has lasted for a moment, and name those that have not.
 
@@ -807,7 +834,7 @@ class Phases(DatabasePhases, MaintenancePhases):
             return []
         # How long a server of Node has been loading before it answered is not known.
         ages = {worker["pid"]: worker["age"] if self.laravel else 0.0 for worker in running}
-        ours = [worker for worker in running if worker["release"] == self.release]
+        ours = [w for w in running if w["release"] == self.release and w["command"] != _RENDERER]
         young = [worker for worker in (self._alone(ours) if self.laravel else ours) if ages[worker["pid"]] < _SETTLED]
         if not young:
             return []

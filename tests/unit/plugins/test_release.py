@@ -1133,6 +1133,36 @@ def test_worker_need_not_last_in_maintenance(live, worker, monkeypatch, at_age):
 # A job that takes longer than is waited for
 
 
+RENDERER = "inertia:start-ssr"
+
+
+def test_server_of_inertia_changes_to_the_new_release(live, worker, warned):
+    old = worker("r1", RENDERER)
+    code, result = live.run("restart", release="r2")
+    assert (code, evidence(result)["stopped"], old.wait(5)) == (0, [old.pid], -signal.SIGTERM)
+    worker("r2", RENDERER)
+    assert live.run("verify", release="r2")[0] == 0
+    assert [text for text in warned if RENDERER in text] == []
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_server_of_inertia_that_does_not_come_back_is_no_reason_to_go_back(live, worker, monkeypatch, warned, known):
+    monkeypatch.setattr(_phases, "_RENDERER_STARTS", 0)
+    if known:
+        worker("r1", RENDERER)
+    assert live.run("restart", "verify", release="r2", timeout=20)[0] == 0
+    told = f"{RENDERER} ran until r2 came and does not run it"
+    assert [told in text for text in warned if RENDERER in text] == [True] * known
+
+
+def test_server_of_inertia_that_ends_again_is_no_reason_to_go_back(live, worker, monkeypatch, at_age):
+    monkeypatch.setattr(_phases, "_SETTLED", 1.0)
+    at_age(0.9)
+    running = worker("r2", RENDERER)
+    monkeypatch.setattr(_phases.Phases, "_burst", lambda _self: (running.kill(), running.wait(), (0, None))[2])
+    assert live.run("verify", release="r2")[0] == 0
+
+
 @pytest.fixture
 def busy(site):
     """Start workers that end on SIGTERM only after a minute: busy(release, *words)."""
