@@ -141,12 +141,21 @@ $response = $kernel->handle(Illuminate\Http\Request::create($argv[1], 'GET', [],
 echo "\nslipway:" . json_encode(['status' => $response->getStatusCode()]) . "\n";
 """
 
+# The links that storage:link makes.
+LINKS_PHP = (
+    BOOT_PHP
+    + r"""
+echo "\nslipway:" . json_encode(['links' => (object) (config('filesystems.links')
+    ?? [public_path('storage') => storage_path('app/public')])], JSON_UNESCAPED_SLASHES) . "\n";
+"""
+)
+
 _CONFIG = "bootstrap/cache/config.php"
 _ROUTES = "bootstrap/cache/routes-v7.php"
 _EVENTS = "bootstrap/cache/events.php"
 _DISCOVERED = ("bootstrap/cache/packages.php", "bootstrap/cache/services.php")
 _DOWN = "storage/framework/down"
-_LINK = "public/storage"
+_PUBLIC_STORAGE = "public/storage"
 _VIEWS = "<compiled views>"
 
 # The files that hold what a command changes.
@@ -162,8 +171,8 @@ STATE_FILES: dict[str, tuple[str, ...]] = {
     "optimize": (_CONFIG, _ROUTES, _EVENTS, _VIEWS),
     "optimize:clear": (_CONFIG, _ROUTES, _EVENTS, _VIEWS, *_DISCOVERED),
     "package:discover": _DISCOVERED,
-    "storage:link": (_LINK,),
-    "storage:unlink": (_LINK,),
+    "storage:link": (_PUBLIC_STORAGE,),
+    "storage:unlink": (_PUBLIC_STORAGE,),
     "key:generate": (".env",),
     "down": (_DOWN,),
     "up": (_DOWN,),
@@ -193,6 +202,11 @@ READ_ONLY = frozenset(
 _RANDOM = re.compile(rb"[0-9a-f]{16}0{16}|generated::[A-Za-z0-9]{16}")
 _SECRET_NAME = re.compile(r"AUTH|CREDENTIAL|KEY|PASS|SECRET|TOKEN", re.IGNORECASE)
 _EXCEPTION = re.compile(r"In \S+ line \d+:$")
+# The links in the configuration, as var_export() writes it.
+_FILESYSTEMS = re.compile(r"^  'filesystems' => \n  array \((.*?)^  \),$", re.MULTILINE | re.DOTALL)
+_LINKS = re.compile(r"^    'links' => \n    array \((.*?)^    \),$", re.MULTILINE | re.DOTALL)
+_STRING = r"'((?:[^'\\]|\\.)*)'"
+_LINK = re.compile(rf"^      {_STRING} => {_STRING},$", re.MULTILINE)
 _DECORATION = re.compile(r"^[\s│┌└├─+|=-]*$")
 
 
@@ -257,6 +271,10 @@ def fingerprint(path: str) -> str:
             return hashlib.sha256(_RANDOM.sub(b"", handle.read())).hexdigest()[:16]
     except FileNotFoundError:
         return ""
+
+
+def _unquoted(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text)
 
 
 def older_than_inputs(release: str, command: str) -> bool:
@@ -340,6 +358,26 @@ class Artisan:
         :raises ArtisanError: it does not boot
         """
         return self.answer("boot", INFO_PHP, *queues)
+
+    def links(self) -> dict[str, str]:
+        """Return the links that storage:link would make, each with its target.
+
+        What config:cache has written is read as it is, which spares a start of PHP.
+
+        :raises ArtisanError: there is none of it, and the application does not boot
+        """
+        try:
+            with open(os.path.join(self.release, _CONFIG), encoding="utf-8", errors="surrogateescape") as handle:
+                section = _FILESYSTEMS.search(handle.read())
+        except FileNotFoundError:
+            links: dict[str, str] = self.answer("tell its links", LINKS_PHP)["links"]
+            return links
+        listed = _LINKS.search(section[1]) if section else None
+        if listed:
+            return {_unquoted(link): _unquoted(target) for link, target in _LINK.findall(listed[1])}
+        # Laravel's own, where the configuration names none.
+        own = os.path.realpath(self.release)
+        return {os.path.join(own, _PUBLIC_STORAGE): os.path.join(own, "storage/app/public")}
 
     def request(self, uri: str) -> int:
         """Let the application answer a GET request inside one PHP process and return the status.

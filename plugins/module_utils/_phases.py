@@ -434,9 +434,27 @@ class Phases(DatabasePhases, MaintenancePhases):
         if problem:
             raise PhaseError(problem)
         evidence["commands"] = [self._cache(artisan, command) for command in self.params["stage_commands"]]
-        if os.path.isdir(os.path.join(self.path, "storage/app/public")):
-            # By ourselves: storage:link exits 0 when it fails.
-            link_atomic("../storage/app/public", os.path.join(self.path, "public/storage"))
+        # By ourselves: storage:link exits 0 when it fails.
+        for link, target in artisan.links().items():
+            self._link_public(link, target)
+
+    def _link_public(self, link: str, target: str) -> None:
+        """Make a link of the application's filesystems.links, as storage:link does: nothing gives way to it."""
+        parent, name = os.path.split(os.path.normpath(os.path.join(self.path, link)))
+        own, parent = os.path.realpath(self.path), os.path.realpath(parent)
+        link = os.path.join(parent, name)
+        if not f"{parent}/".startswith(f"{own}/"):
+            # What is shared is not of the release.
+            self.module.warn(f"{link} of filesystems.links is not in the release, and was left as it is")
+        elif not os.path.exists(link):
+            with readable_by_all():
+                os.makedirs(parent, exist_ok=True)
+            inside = f"{os.path.normpath(target)}/".startswith(f"{own}/")
+            link_atomic(os.path.relpath(target, parent) if inside else target, link)
+        elif os.path.realpath(link) != os.path.realpath(target):
+            self.module.warn(
+                f"{link} of filesystems.links is there already, and was left as it is: no link to {target}"
+            )
 
     def probe(self) -> dict[str, Any]:
         """Probe a staged release again, after the migrations that it needs."""

@@ -16,12 +16,13 @@ description:
     server released by those can be taken over.
   - C(preflight) names everything that would stop the release, then takes the lock. C(build) makes the artifact, where
     the host is alone and so need not wait for others, and what follows goes on with it; nothing follows when that
-    version is live already. C(stage) unpacks the artifact, links what is shared, builds the caches in the final path
-    and lets the new release answer a health request while the old one is live. C(probe) repeats that request, for a
-    release that is only well after its migrations. C(exchange), before a rollback in batches, gives both releases each
-    other's assets, as C(stage) does. C(switch) makes it live by one atomic rename. C(restart) ends
-    workers of other releases gracefully and reloads PHP-FPM where needed. C(verify) shows that the web server, PHP-FPM
-    and each worker run the release. C(revert) goes back. C(finish) removes old releases and gives the lock back.
+    version is live already. C(stage) unpacks the artifact, links what is shared, builds the caches in the final path,
+    makes the links of C(filesystems.links), and lets the new release answer a health request while the old one is live.
+    C(probe) repeats that request, for a release that is only well after its migrations. C(exchange), before a rollback
+    in batches, gives both releases each other's assets, as C(stage) does. C(switch) makes it live by one atomic rename.
+    C(restart) ends workers of other releases gracefully and reloads PHP-FPM where needed. C(verify) shows that the web
+    server, PHP-FPM and each worker run the release. C(revert) goes back. C(finish) removes old releases and gives the
+    lock back.
   - On the one host that migrates, C(plan) tells the pending migrations, their SQL and what it risks, and changes
     nothing; whether a release may go on with it is for the caller to judge. C(snapshot) dumps the database, C(migrate)
     applies what is pending, C(restore) makes the database what a snapshot holds, after a snapshot of what it is now.

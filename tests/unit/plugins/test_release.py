@@ -352,6 +352,66 @@ def test_each_release_compiles_views_of_its_own(live):
     assert not list((live.root / "shared/storage/framework/views").iterdir())
 
 
+@pytest.mark.parametrize("commands, asked", [([["config:cache"]], 0), ([], 1)])
+def test_links_of_the_application(live, commands, asked):
+    path = live.path("r3")
+    links = {
+        f"{path}/public/storage": f"{path}/storage/app/public",
+        f"{path}/public/ann's/media": f"{path}/storage/app/media",
+        f"{path}/public/manual": "/srv/manual",
+    }
+    result = live.run("stage", **live.artifact(links=links), stage_commands=commands)[1]
+    found = [os.readlink(link) for link in links]
+    assert found == ["../storage/app/public", "../../storage/app/media", "/srv/manual"], result
+    # What config:cache has written tells them without a start of PHP.
+    assert (live.home / "calls").read_text().count("filesystems.links") == asked
+    assert "filesystems.links" not in live.stderr()
+
+
+def test_no_links(live):
+    live.run("stage", **live.artifact(links={}))
+    assert not os.path.lexists(live.path("r3") / "public/storage")
+
+
+def test_links_that_something_is_in_the_way_of(live, warned):
+    path, shared = live.path("r3"), live.root / "shared/storage"
+    for name in ("app/public/avatars", "app/avatars", "app/media", "app/old"):
+        (shared / name).mkdir(parents=True)
+    (shared / "app/public/avatars/ann.png").touch()
+    tree = live.home / "tree"
+    links = {
+        f"{path}/public/storage": f"{path}/storage/app/public",
+        f"{path}/public/storage/avatars": f"{path}/storage/app/avatars",
+        f"{live.home}/elsewhere": f"{path}/storage/app/public",
+        f"{path}/public/media": f"{path}/storage/app/media",
+        f"{path}/public/old": f"{path}/storage/app/old",
+        f"{path}/public/new": f"{path}/storage/app/new",
+    }
+    for name in ("public/media/kept.png", "storage/app/old/x"):
+        (tree / name).parent.mkdir(parents=True)
+        (tree / name).touch()
+    (tree / "public/old").symlink_to("../storage/app/media")
+    # Of the machine of a developer.
+    (tree / "public/new").symlink_to("/home/ann/shop/storage/app/new")
+    artifact = live.artifact(links=links)
+    assert live.run("stage", **artifact)[0] == 0
+    told = [text.partition(" of filesystems.links ") for text in warned if "filesystems.links" in text]
+    ours = {
+        f"{shared}/app/public/avatars": "is not in the release, and was left as it is",
+        f"{live.home}/elsewhere": "is not in the release, and was left as it is",
+        **{
+            f"{path}/public/{name}": f"is there already, and was left as it is: no link to {path}/storage/app/{name}"
+            for name in ("media", "old")
+        },
+    }
+    assert {link: text for link, _words, text in told} == ours
+    assert (shared / "app/public/avatars/ann.png").exists()
+    assert (path / "public/media/kept.png").exists()
+    assert os.readlink(path / "public/old") == "../storage/app/media"
+    assert os.readlink(path / "public/new") == "../storage/app/new"
+    assert not (live.home / "elsewhere").exists()
+
+
 def test_stage_seeds_what_is_shared_the_first_time_only(site):
     shutil.rmtree(site.root / "shared/storage")
     site.lock()

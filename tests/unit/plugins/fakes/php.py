@@ -63,7 +63,7 @@ def ran():
 def view_path():
     cached = Path("bootstrap/cache/config.php")
     if cached.exists():
-        return json.loads(cached.read_text().partition("//")[2])["views"]
+        return json.loads(cached.read_text().splitlines()[0].partition("//")[2])["views"]
     return os.environ.get("VIEW_COMPILED_PATH") or os.path.realpath("storage/framework/views")
 
 
@@ -94,7 +94,12 @@ def artisan(app, command, words):
     elif command == "config:cache":
         env = Path(".env").read_text() if Path(".env").exists() else ""
         views = os.environ.get("VIEW_COMPILED_PATH") or os.path.realpath("storage/framework/views")
-        write(caches / "config.php", "<?php //" + json.dumps({"env": env, "views": views}))
+        pairs = [[text.replace("'", r"\'") for text in pair] for pair in app.get("links", {}).items()]
+        exported = "".join(f"      '{link}' => '{target}',\n" for link, target in pairs)
+        listed = f"    'links' => \n    array (\n{exported}    ),\n" if "links" in app else ""
+        config = f"  'filesystems' => \n  array (\n    'default' => 'local',\n{listed}  ),\n"
+        cached = json.dumps({"env": env, "views": views})
+        write(caches / "config.php", f"<?php //{cached}\nreturn array (\n{config});\n")
     elif command == "route:cache":
         # As Laravel's own: the hash of an object and the name of a route that differ in each process.
         made_up = f"{os.getpid():016x}{0:016x} generated::{os.getpid():016d}"
@@ -261,6 +266,9 @@ def main(words):
         maintenance(application())
     elif "getMigrationFiles($paths)" in words[1] and "$asked" in words[1]:
         migrations(application(), json.loads(words[3]))
+    elif "filesystems.links" in words[1]:
+        usual = {os.path.abspath("public/storage"): os.path.abspath("storage/app/public")}
+        print("\nslipway:" + json.dumps({"links": application().get("links", usual)}))
     elif "getDatabaseName" in words[1]:
         database(application())
     elif "Console" in words[1]:
