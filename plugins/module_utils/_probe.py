@@ -54,7 +54,7 @@ _DEFAULT_CONNECTION = re.compile(r"""['"]default['"]\s*=>\s*env\(\s*['"]DB_CONNE
 _TRUST = re.compile(r"ATTR_SSL_VERIFY_SERVER_CERT\b")
 
 # What Laravel's env() makes nothing of, or false.
-_NOTHING = frozenset(("", "null", "(null)", "empty", "(empty)", "false", "(false)"))
+_NOTHING = _dotenv.NOTHING | {"", "false", "(false)"}
 
 parse_dotenv = _dotenv.parse_dotenv
 

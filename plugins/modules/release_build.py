@@ -24,8 +24,8 @@ description:
   - The script that builds the front end finds C(VITE_*), C(MIX_*) and C(ASSET_URL) of the application's C(.env) in its
     environment, and nothing else of it, since these are compiled into what every visitor gets. They are those of
     C(shared/.env) in O(root), or where there is none, of the first host in O(offers). What O(environment) gives, or a
-    file of the commit that Vite reads (C(.env), C(.env.production)), stays. A name in C(.env.example) that nobody gives
-    is named in a warning.
+    file of the commit that Vite reads (C(.env), C(.env.production)), stays. C(null) and C(empty) are given as empty. A
+    name in C(.env.example) that nobody gives is named in a warning.
   - With O(artifact) or O(artifact_url) nothing is built; the artifact that is given is checked, and described as if it
     had been built.
 author:
