@@ -230,6 +230,20 @@ def test_database_whose_certificate_the_release_may_not_look_at(home, module, tm
     assert asked == {"SSL_CA": "/none.pem", "SSL_VERIFY_SERVER_CERT": False}
 
 
+@pytest.mark.parametrize("known", [False, True])
+def test_database_whose_certificate_nobody_may_have_to_trust(home, module, warned, tmp_path, known):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/database.php").write_text("<?php return ['connections' => []];")
+    (tmp_path / "ca.pem").touch()
+    (home / "database_error").write_text("Peer certificate CN=`server' did not match expected CN=`db'\n")
+    env = {**MYSQL, "MYSQL_ATTR_SSL_CA": f"{tmp_path}/ca.pem"}
+    problem = _probe.database_problem(module, "php", env, {}, str(tmp_path) if known else "")
+    told = any("the login to the database ann@db:3306/shop of .env was not tried" in text for text in warned)
+    assert (bool(problem), told) == (known, not known)
+    (home / "database_error").write_text("SQLSTATE[HY000] [1045] Access denied for user 'ann'\n")
+    assert "Access denied" in _probe.database_problem(module, "php", env, {})
+
+
 def test_database_that_cannot_be_used(home, module):
     (home / "database_error").write_text("SQLSTATE[HY000] [1045] Access denied for user 'ann'\n")
     assert _probe.database_problem(module, "php", MYSQL, {}) == (
