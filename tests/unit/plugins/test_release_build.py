@@ -271,6 +271,23 @@ def test_password_in_the_address_comes_before_what_the_user_has(build, home, htt
     assert set(sent) == {b"deploy:s3cr3t", b"deploy:0ther"}
 
 
+@pytest.mark.parametrize("by", ["GIT_ASKPASS", "SSH_ASKPASS", "core.askPass", "environment", "nobody"])
+def test_password_that_the_address_lacks_is_asked_for(build, home, http_server, monkeypatch, by):
+    program = home / "bin/askpass"
+    program.write_text("#!/bin/sh\necho 4sked\n")
+    program.chmod(0o755)
+    for name in ("GIT_ASKPASS", "SSH_ASKPASS"):
+        monkeypatch.delenv(name, raising=False)
+    if by.endswith("_ASKPASS"):
+        monkeypatch.setenv(by, str(program))
+    (home / "gitconfig").write_text(f"[core]\n\taskPass = {program}\n" if by.startswith("core") else "")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", f"{home}/gitconfig")
+    address = http_server(401, WWW_Authenticate='Basic realm="git"').replace("//", "//org@")
+    build(repository=address, environment={"GIT_ASKPASS": str(program)} if by == "environment" else {})
+    sent = {base64.b64decode(given.split()[1]) for given in http_server.authorizations if given}
+    assert sent == {b"org:" if by == "nobody" else b"org:4sked"}
+
+
 def test_password_in_the_address_is_for_its_server_alone(build, http_server):
     other = http_server(401, WWW_Authenticate='Basic realm="git"')
     requests = http_server.requests
