@@ -71,6 +71,9 @@ RULES: dict[str, Any] = {
 }
 EMPTY = "repository is empty; give the address of the git repository"
 
+# Directories of a commit that nothing of an application serves or loads.
+_UNUSED = (".github/", "docs/", "tests/")
+
 # What the record of a release keeps of a build.
 _RECORDED = ("commit", "sha256", "size", "commits", "steps", "reused", "parts")
 
@@ -309,14 +312,7 @@ class Build:
             self.module.warn(f"the submodules {', '.join(left_out)} are left out; release_submodules brings them in")
         if not os.path.isdir(self.app):
             raise self.runner.error(f"path {self.params['path']} is no directory of commit {commit[:8]}")
-        pointers = _git.lfs_pointers(self.app)
-        if pointers:
-            more = f" and {len(pointers) - 3} more" if pointers[3:] else ""
-            raise self.runner.error(
-                f"build: {', '.join(pointers[:3])}{more} are pointers of Git LFS in the place of files; install "
-                f"git-lfs on this host and run git lfs install as the user that builds, or keep them out of releases "
-                f"by export-ignore in .gitattributes"
-            )
+        self._judge_pointers(_git.lfs_pointers(self.app))
         if self.params["kind"] == "laravel":
             self.composer()
         front_end = FrontEnd(self.runner, self.parts, self.params, self.tree)
@@ -330,6 +326,22 @@ class Build:
         requires = _artifact.requirements(_artifact.read_tree(self.app), self.params["kind"])
         path = self.pack(release, committed_at)
         return {**self.result(path, manifest, requires), "reused": self.reused(), "parts": self.parts.report}
+
+    def _judge_pointers(self, pointers: list[str]) -> None:
+        """Stop at files that Git LFS has not brought, unless the application has no use for any of them."""
+        if not pointers:
+            return
+        used = [name for name in pointers if not name.startswith(_UNUSED)]
+        shown = used or pointers
+        more = f" and {len(shown) - 3} more" if shown[3:] else ""
+        told = (
+            f"{', '.join(shown[:3])}{more} are pointers of Git LFS in the place of files; install git-lfs on this host "
+            f"and run git lfs install as the user that builds, or keep them out of releases by export-ignore in "
+            f".gitattributes"
+        )
+        if used:
+            raise self.runner.error(f"build: {told}")
+        self.module.warn(told)
 
     def result(self, path: str, manifest: dict[str, Any], requires: dict[str, Any]) -> dict[str, Any]:
         sha256 = self.module.sha256(path)

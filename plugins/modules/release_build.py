@@ -14,7 +14,8 @@ description:
     npm, yarn or pnpm, and packs the result as one compressed tar with a checksum.
   - Runs on one host of a release; the other hosts get the artifact. Needs C(git), and C(composer) and the package
     manager where the application has a C(composer.json) or a C(package.json). Files that are kept by Git LFS need
-    C(git-lfs), set up by C(git lfs install) for the user that builds; without it such a build stops.
+    C(git-lfs), set up by C(git lfs install) for the user that builds; without it such a build stops, unless only
+    C(tests), C(docs) and C(.github) have such files.
   - Of O(root) only C(.slipway) is used, and made where it is missing. So the build can be delegated to the controller,
     with a directory of its own there, one for each application. Nothing that is live is touched, and a build that fails
     leaves nothing but the copy of the repository. Where O(root) has no C(releases), the newest 3 artifacts are kept.

@@ -754,6 +754,18 @@ def test_files_of_git_lfs_are_not_released_as_pointers(build, large_files, home,
     assert build("work")[0] == 0
 
 
+def test_pointers_of_git_lfs_that_no_application_reads(build, large_files, home, git, warned):
+    git("rm", "--quiet", "public/*.woff2")
+    for name in ("tests/photo.woff2", "docs/guide/a.woff2", ".github/b.woff2"):
+        (home / "origin" / name).parent.mkdir(parents=True, exist_ok=True)
+        commit_file(git, home, name, POINTER)
+    assert build("work")[0] == 0
+    assert warned[0].startswith(".github/b.woff2, docs/guide/a.woff2, tests/photo.woff2 are pointers of Git LFS")
+    (home / "origin/app/docs").mkdir(parents=True)
+    commit_file(git, home, "app/docs/a.woff2", POINTER)
+    assert build("work")[1]["msg"].startswith("build: app/docs/a.woff2 are pointers of Git LFS")
+
+
 def test_git_lfs_knows_the_server(build, large_files, home, monkeypatch):
     # It asks git for the address, as this stand-in does.
     (home / "gitconfig").write_text('[filter "lfs"]\n\tsmudge = "git config remote.origin.url"\n\trequired = true\n')
