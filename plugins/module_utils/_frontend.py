@@ -104,8 +104,11 @@ class FrontEnd:
         return self.runner.read_json(os.path.join(self.app, "package.json"))
 
     def _refuse_typing_errors(self, scripts: dict[str, Any]) -> None:
-        """Stop where a script builds the front end, but not the one that is to do it."""
-        other = _OF_MIX.intersection(scripts) and not self.node
+        """Stop where a script builds the front end, but not the one that is to do it.
+
+        Laravel 8 brings one to every application; without a lock, nobody has ever run it.
+        """
+        other = _OF_MIX.intersection(scripts) and not self.node and self._locks(LOCKS)
         if self.script and (self.script != "build" or other):
             raise self.runner.error(
                 f"build: package.json has no script {self.script}, only {', '.join(scripts) or 'none at all'}; name "
@@ -132,10 +135,8 @@ class FrontEnd:
             )
         return {name: value for name, value in values.items() if name not in names}
 
-    def _choose(self) -> None:
-        """Find the package manager by its lock file, which a workspace has in a directory above."""
-        wanted: str = self.params["package_manager"]
-        managers = LOCKS if wanted == "auto" else {wanted: LOCKS[wanted]}
+    def _locks(self, managers: dict[str, tuple[str, ...]]) -> dict[str, str]:
+        """Return the lock files of package managers, which a workspace has in a directory above."""
         directory = self.app
         while True:
             found = {
@@ -145,8 +146,14 @@ class FrontEnd:
                 if os.path.isfile(os.path.join(directory, lock))
             }
             if found or directory == self.tree:
-                break
+                return found
             directory = os.path.dirname(directory)
+
+    def _choose(self) -> None:
+        """Find the package manager by its lock file."""
+        wanted: str = self.params["package_manager"]
+        managers = LOCKS if wanted == "auto" else {wanted: LOCKS[wanted]}
+        found = self._locks(managers)
         if not found:
             *names, last = (locks[0] for locks in managers.values())
             wanted = f"{', '.join(names)} or {last}" if names else last

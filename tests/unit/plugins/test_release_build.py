@@ -374,6 +374,14 @@ def test_front_end_that_another_script_builds(build, git, home, scripts, script,
         assert build("work", npm_script="production")[0] == 0
 
 
+def test_front_end_that_nobody_builds(build, git, home):
+    git("rm", "--quiet", "package-lock.json")
+    commit_file(git, home, "package.json", json.dumps({"scripts": {"dev": "x", "prod": "mix", "production": "mix"}}))
+    assert build("work")[0] == 0
+    assert "npm" not in calls(home)
+    assert "no script biuld" in build("work", npm_script="biuld")[1]["msg"]
+
+
 # What is compiled into the front end
 
 
