@@ -373,13 +373,25 @@ class Build:
             os.makedirs(os.path.dirname(autoload), exist_ok=True)
             write_atomic(autoload, f"<?php // ComposerAutoloaderInit{content_hash or self.module.sha256(lock)}::\n")
         self._composer(install)
-        out = _parts.links_out(self.app, ("vendor/*/*",))
-        if out:
-            raise self.runner.error(
-                f"build: {', '.join(out)} would lead out of the release; remove symlink from the options of that "
-                f"repository in composer.json, so that Composer copies the package"
-            )
+        self._judge_links(_parts.links_out(self.app, ["vendor/*/*"]))
         self.parts.save("composer", "vendor", key, self.app, ["vendor"])
+
+    def _judge_links(self, out: dict[str, str]) -> None:
+        """Stop at packages that are linked to where they are built; a place outside of that may be on each host."""
+        area = os.path.realpath(self.area) + os.sep
+        lost: list[str] = []
+        elsewhere: list[str] = []
+        for name, target in out.items():
+            outside = os.path.isabs(target) and not os.path.realpath(target).startswith(area)
+            (elsewhere if outside else lost).append(f"{name} -> {target}")
+        remedy = (
+            "remove symlink from the options of that repository in composer.json, so that Composer copies the package"
+        )
+        if lost:
+            raise self.runner.error(f"build: {', '.join(lost)} would lead out of the release; {remedy}")
+        if elsewhere:
+            told = f"{', '.join(elsewhere)} leads to what each host has to have, since no release does"
+            self.module.warn(f"{told}; otherwise {remedy}")
 
     def _composer(self, arguments: list[str]) -> str:
         environment = {"COMPOSER_AUTH": self.composer_auth} if self.composer_auth else {}
