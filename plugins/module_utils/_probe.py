@@ -42,7 +42,10 @@ try {
     $pdo = new PDO($p['dsn'], $p['username'], $p['password'], $options);
     $pdo->query('select 1');
 } catch (Throwable $error) {
-    fwrite(STDERR, $error->getMessage());
+    // What was wrong with a certificate stands in the first of them.
+    for (; $error; $error = $error->getPrevious()) {
+        fwrite(STDERR, $error->getMessage() . "\n");
+    }
     exit(1);
 }
 """
