@@ -10,6 +10,7 @@ anything.
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import re
@@ -121,7 +122,8 @@ def database_values(env: dict[str, str], keys: DatabaseKeys) -> dict[str, str]:
     login, _at, address = url.netloc.rpartition("@")
     username, _colon, password = login.partition(":")
     host, _bracket, port = address.rpartition(":") if re.search(r":\d+$", address) else (address, "", "")
-    path = url.path if url.scheme == "sqlite" else url.path.lstrip("/")
+    # As Laravel: sqlite:////srv/app.sqlite is a file by its absolute path, which sqlite:///app.sqlite is not.
+    path = url.path[1:] if url.scheme == "sqlite" else url.path.lstrip("/")
     parts = {
         "DB_CONNECTION": drivers.get(url.scheme, url.scheme),
         "DB_HOST": host.strip("[]"),
@@ -143,6 +145,32 @@ def _server(env: dict[str, str], driver: str) -> tuple[str, str] | None:
     usual = "" if any(re.match(r"DB_.*HOST", key) for key in env) else "127.0.0.1"
     host, port = env.get("DB_HOST", usual), env.get("DB_PORT") or ("5432" if driver == "pgsql" else "3306")
     return (f"{driver}:host={host};port={port};dbname={name}", f"{user}@{host}:{port}/{name}") if host else None
+
+
+def sqlite_loss(env: dict[str, str], release: str, shared_dir: str, shared: list[str]) -> str | None:
+    """Say that the SQLite file of an ``.env`` would lie in each release, and not beside them.
+
+    Not of an application without migrations, which may have no use for the database that Laravel gives it.
+
+    :param release: directory of the live release, '' when there is none yet
+    :param shared: what of a release is shared, by its path there
+    """
+    keys = database_keys(release)
+    values = database_values(env, keys)
+    name = values.get("DB_DATABASE", "")
+    if values["DB_CONNECTION"] != "sqlite" or os.path.isabs(name) or ":memory:" in name or "mode=memory" in name:
+        return None
+    if release and not glob.glob(os.path.join(glob.escape(release), "database/migrations/*")):
+        return None
+    file = os.path.normpath(name or "database/database.sqlite")
+    if any(file == place or file.startswith(place + os.sep) for place in map(os.path.normpath, shared)):
+        return None
+    variable = next(filter(values.get, keys.urls), "DB_DATABASE")
+    told = f"{variable} in .env names {name}" if name else f"{variable} in .env is empty"
+    return (
+        f"{told}, so SQLite's file is {file} in each release: the next one begins with another, and each is lost with "
+        f"its release; create {shared_dir}/database.sqlite and let DB_DATABASE be that path, an absolute one"
+    )
 
 
 def database_problem(

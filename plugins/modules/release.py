@@ -404,7 +404,8 @@ options:
         description:
           - Checks to leave out.
           - V(database), V(redis), V(cache), V(queue) and V(mail) read C(.env) as Laravel's own configuration does.
-            Leave those out that the application reaches in another way.
+            Leave those out that the application reaches in another way. V(database) warns of an SQLite file that would
+            lie in each release as well.
           - V(workers), for workers of the application whose working directory is no release, is one of C(verify) too.
         type: list
         elements: str
