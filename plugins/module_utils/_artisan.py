@@ -130,8 +130,8 @@ echo "\nslipway:" . json_encode($info, JSON_INVALID_UTF8_SUBSTITUTE | JSON_UNESC
 """
 )
 
-# Answers a health request inside one PHP process: for hosts without PHP-FPM. A cookie comes by the environment, since a
-# command line is visible to every user.
+# Answers a health request, which comes as a whole address, inside one PHP process: for hosts without PHP-FPM. A cookie
+# comes by the environment, since a command line is visible to every user.
 REQUEST_PHP = r"""
 require getcwd() . '/vendor/autoload.php';
 $app = require getcwd() . '/bootstrap/app.php';
@@ -341,12 +341,12 @@ class Artisan:
         """
         return self.answer("boot", INFO_PHP, *queues)
 
-    def request(self, uri: str) -> int:
+    def request(self, uri: str, host: str) -> int:
         """Let the application answer a GET request inside one PHP process and return the status.
 
         :raises ArtisanError: it does not boot
         """
-        return int(self.answer("answer " + uri, REQUEST_PHP, uri)["status"])
+        return int(self.answer("answer " + uri, REQUEST_PHP, f"http://{host}{uri}")["status"])
 
     def commands(self) -> dict[str, set[str]]:
         """Return the commands that this application has, each with its options.
@@ -360,6 +360,7 @@ class Artisan:
         }
 
     def state(self, command: str, view_path: str | None = None) -> dict[str, str]:
+        :param host: the name that it is asked for, by HTTP: routes may be bound to it, and other names not trusted
         """Return the fingerprints of the files that a command changes; empty when they are not known."""
         state = {}
         for name in STATE_FILES.get(command, ()):

@@ -538,7 +538,7 @@ class Phases(DatabasePhases, MaintenancePhases):
             if problem:
                 raise PhaseError(problem)
             return f"PHP-FPM answered {uri}"
-        status = self._artisan(path, SLIPWAY_COOKIE=cookie).request(uri)
+        status = self._artisan(path, SLIPWAY_COOKIE=cookie).request(uri, self.host)
         if not 200 <= status < 300:
             raise PhaseError(
                 f"the application in {path} answered {uri} with {status}; see {self.layout.shared_dir}/storage/logs"

@@ -154,7 +154,7 @@ class MaintenancePhases(PhaseBase):
         if fpm:
             script = os.path.join(path, "public", "index.php")
             return f"PHP-FPM, {uri},", _fastcgi.get(fpm, script, uri, self.host, 30, cookie).status
-        return f"the application, {uri},", self._artisan(path, SLIPWAY_COOKIE=cookie).request(uri)
+        return f"the application, {uri},", self._artisan(path, SLIPWAY_COOKIE=cookie).request(uri, self.host)
 
     def _order(self, path: str, down: bool) -> dict[str, Any]:
         params = self.params

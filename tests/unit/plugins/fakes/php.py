@@ -226,7 +226,11 @@ def maintenance(app):
     print("\nslipway:" + json.dumps({**answer, "told": told}))
 
 
-def status(app, uri):
+def status(app, url):
+    parts = urllib.parse.urlsplit(url)
+    uri = parts._replace(scheme="", netloc="").geturl()
+    if app.get("trusts") not in (None, parts.netloc):
+        return 400
     healthy = app.get("needs_migration") in (None, *ran())
     down = Path("storage/framework/down")
     if down.exists() and uri not in app.get("except", []) and "SLIPWAY_COOKIE" in os.environ:
