@@ -141,15 +141,31 @@ $response = $kernel->handle(Illuminate\Http\Request::create($argv[1], 'GET', [],
 echo "\nslipway:" . json_encode(['status' => $response->getStatusCode()]) . "\n";
 """
 
+# Tells a short word that changes with the maintenance of the application, '' when there is none. maintenanceMode() came
+# with Laravel 9, and with it the cache as a place of the state.
+MAINTENANCE_PHP = (
+    BOOT_PHP
+    + r"""
+$state = '';
+if ($app->isDownForMaintenance()) {
+    $data = method_exists($app, 'maintenanceMode')
+        ? json_encode($app->maintenanceMode()->data())
+        : file_get_contents($app->storagePath() . '/framework/down');
+    $state = substr(hash('sha256', $data), 0, 16);
+}
+echo "\nslipway:" . json_encode(['maintenance' => $state]) . "\n";
+"""
+)
+
 _CONFIG = "bootstrap/cache/config.php"
 _ROUTES = "bootstrap/cache/routes-v7.php"
 _EVENTS = "bootstrap/cache/events.php"
 _DISCOVERED = ("bootstrap/cache/packages.php", "bootstrap/cache/services.php")
-_DOWN = "storage/framework/down"
 _LINK = "public/storage"
 _VIEWS = "<compiled views>"
+_MAINTENANCE = "<maintenance>"
 
-# The files that hold what a command changes.
+# What holds what a command changes: files, and what only the application tells.
 STATE_FILES: dict[str, tuple[str, ...]] = {
     "config:cache": (_CONFIG,),
     "config:clear": (_CONFIG,),
@@ -165,8 +181,8 @@ STATE_FILES: dict[str, tuple[str, ...]] = {
     "storage:link": (_LINK,),
     "storage:unlink": (_LINK,),
     "key:generate": (".env",),
-    "down": (_DOWN,),
-    "up": (_DOWN,),
+    "down": (_MAINTENANCE,),
+    "up": (_MAINTENANCE,),
 }
 
 # What a cache is made from: it is out of date when one of these is newer.
@@ -367,3 +383,6 @@ class Artisan:
             path = view_path if name == _VIEWS else os.path.join(self.release, name)
             state[name] = fingerprint(path) if path else ""
         return state
+            if name == _MAINTENANCE:
+                state[name] = self.answer("tell whether it is in maintenance", MAINTENANCE_PHP)["maintenance"]
+                continue
