@@ -360,6 +360,7 @@ class Artisan:
     def request(self, uri: str, host: str) -> int:
         """Let the application answer a GET request inside one PHP process and return the status.
 
+        :param host: the name that it is asked for, by HTTP: routes may be bound to it, and other names not trusted
         :raises ArtisanError: it does not boot
         """
         return int(self.answer("answer " + uri, REQUEST_PHP, f"http://{host}{uri}")["status"])
@@ -376,13 +377,15 @@ class Artisan:
         }
 
     def state(self, command: str, view_path: str | None = None) -> dict[str, str]:
-        :param host: the name that it is asked for, by HTTP: routes may be bound to it, and other names not trusted
-        """Return the fingerprints of the files that a command changes; empty when they are not known."""
+        """Return the fingerprints of what a command changes; empty when that is not known.
+
+        :raises ArtisanError: the application is needed for that, and does not boot
+        """
         state = {}
         for name in STATE_FILES.get(command, ()):
-            path = view_path if name == _VIEWS else os.path.join(self.release, name)
-            state[name] = fingerprint(path) if path else ""
-        return state
             if name == _MAINTENANCE:
                 state[name] = self.answer("tell whether it is in maintenance", MAINTENANCE_PHP)["maintenance"]
                 continue
+            path = view_path if name == _VIEWS else os.path.join(self.release, name)
+            state[name] = fingerprint(path) if path else ""
+        return state

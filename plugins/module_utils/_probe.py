@@ -188,7 +188,7 @@ def database_problem(
     if driver == "sqlite":
         dsn, where = f"sqlite:{name}", name
         if not os.path.isabs(name):
-            return None  # relative to a release that is not there yet
+            return None  # in memory, or relative to a release that is not there yet
         if not os.path.isfile(name):
             return f"the SQLite file {name} (DB_DATABASE in .env) does not exist; create it, or correct DB_DATABASE"
     elif driver in ("mysql", "mariadb", "pgsql"):
@@ -338,16 +338,19 @@ def http_check(
     When it sends HTTP to HTTPS under the same name, the same address is asked again by TLS.
 
     :param host: the name that it is asked for
-    :param expected: ``status``, a list, otherwise 200 to 299; ``contains``; ``max_ms``; and ``release``, which must be
-        that of the header ``X-Release-Id``, where there is one
+    :param expected: ``status``, a list, or ``status_below``, otherwise 200 to 299; ``contains``; ``max_ms``; and
+        ``release``, which must be that of the header ``X-Release-Id``, where there is one
     """
-    statuses = expected.get("status") or range(200, 300)
+    statuses: list[int] | range = expected.get("status") or range(200, 300)
     try:
         url, answer = _ask(url, host, statuses, verify, timeout, cookie)
     except ValueError as exc:
         return f"{_endpoint.shown(url)} cannot be asked: {exc}", {"url": _endpoint.shown(url), "status": 0, "ms": 0}
     where = _endpoint.shown(url)
     evidence = {"url": where, "status": answer.status, "ms": answer.milliseconds["total"]}
+    if expected.get("status_below"):
+        # Only here: the web server that sends HTTP to HTTPS says nothing of the application.
+        statuses = range(expected["status_below"])
     return _http_problem(where, answer, statuses, expected), evidence
 
 
@@ -360,6 +363,7 @@ def _http_problem(where: str, answer: _endpoint.Exchange, statuses: list[int] | 
     if answer.status not in statuses:
         to = f" to {_endpoint.shown(answer.header('location'))}" if answer.header("location") else ""
         wanted = f", not {' or '.join(str(status) for status in statuses)}" if expected.get("status") else ""
+        wanted = f", not below {expected['status_below']}" if expected.get("status_below") else wanted
         return f"{where} answered {answer.status}{to}{wanted}: {_plain(answer.text)[:200] or 'an empty page'}"
     if expected.get("contains") and expected["contains"] not in answer.text:
         return f"{where} does not contain {expected['contains']!r}: {_plain(answer.text)[:200] or 'an empty page'}"

@@ -515,6 +515,12 @@ options:
         type: list
         elements: int
         default: []
+      status_below:
+        description:
+          - Any status below this one is well, instead of O(smoke[].status), whichever release the page is of. V(500)
+            finds a page that fails where it is not known what it shows, such as a login or a redirect.
+          - The answer 503 of a maintenance that somebody has put up by hand is well too.
+        type: int
       contains:
         description:
           - Text that has to be in the first MiB of the page.
@@ -800,10 +806,14 @@ def _checks_spec() -> dict[str, dict[str, Any]]:
         "url": {"type": "str", "no_log": True},
         "host": text,
         "status": {"type": "list", "elements": "int", "default": []},
+        "status_below": {"type": "int"},
         "contains": text,
         "max_ms": {"type": "int", "default": 0},
     }
-    either = {"mutually_exclusive": [("path", "url")], "required_one_of": [("path", "url")]}
+    either = {
+        "mutually_exclusive": [("path", "url"), ("status", "status_below")],
+        "required_one_of": [("path", "url")],
+    }
     return {
         "expect": {"type": "dict", "options": expect, "apply_defaults": True},
         "requires": {"type": "dict", "options": requires, "apply_defaults": True},

@@ -88,7 +88,7 @@ def test_horizon_beside_workers(shop):
         "command=php artisan queue:work --queue=low --tries=3",
     ]
     loaded = shop("horizon", horizon_queues=["default", "high", "low"], __horizon_workers={"stdout_lines": workers})
-    assert loaded.value("__horizon_shared") == ["high", "low"]
+    assert sorted(loaded.value("__horizon_shared")) == ["high", "low"]
 
 
 def test_reverb(program):

@@ -74,8 +74,7 @@ def test_worker_with_a_name_only():
         {
             "name": "shop-queue-default",
             "command": (
-                "php artisan queue:work --queue=default"
-                " --tries=3 --timeout=60 --sleep=1 --memory=256 --max-time=3600"
+                "php artisan queue:work --queue=default --tries=3 --timeout=60 --sleep=1 --memory=256 --max-time=3600"
             ),
             "directory": "/srv/current",
             "user": "deploy",

@@ -861,6 +861,41 @@ def test_smoke_by_path_where_there_is_no_web_server(smoke):
     assert smoke({"path": "/a"}, health=False) == []
 
 
+@pytest.mark.parametrize("status", [200, 301, 401, 404, 499])
+def test_smoke_of_any_status_that_is_no_error_of_the_server(smoke, status):
+    headers = {"Location": "https://login.example.com/"} if status == 301 else {}
+    assert smoke({"url": "{url}/", "status_below": 500}, status=status, **headers)[-1]["status"] == status
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_smoke_that_is_an_error_of_the_server_says_how_to_leave_it_out(smoke, status):
+    message = smoke({"url": "{url}/", "status_below": 500}, status=status, body="Server Error")
+    assert f"smoke check: {smoke.url}/ answered {status}, not below 500: Server Error; correct it, or leave " in message
+    assert "leave the page out of release_smoke, [] for none" in message
+
+
+def test_smoke_of_any_status_follows_to_https(smoke):
+    check = {"url": "{url}/b", "host": "shop.example.com", "status_below": 500}
+    message = smoke(check, status=301, Location="https://shop.example.com:1/b")
+    assert "smoke check: https://127.0.0.1:1/b does not answer" in message
+
+
+def test_page_that_may_show_anything_may_be_of_another_application(site, http_server):
+    site.go_live("r1")
+    site.lock()
+    # As nginx has it where one site holds a front end and, below a path, the application.
+    url = http_server(X_Release_Id=lambda request: "r1" if request.path == "/up" else "of-the-front-end")
+    args = {"release": "r1", "health_url": f"{url}/up"}
+    assert site.run("verify", smoke=[{"path": "/", "status_below": 500}], **args)[0] == 0
+    told = site.run("verify", smoke=[{"path": "/"}], **args)[1]["msg"]
+    assert "/ is served by release of-the-front-end, not by r1" in told
+
+
+def test_smoke_has_one_kind_of_status(site):
+    check = {"path": "/", "status": 200, "status_below": 500}
+    assert "mutually exclusive" in site.run("verify", release="r1", smoke=[check])[1]["msg"]
+
+
 @pytest.mark.parametrize("check", [{}, {"path": "/a", "url": "http://a/"}])
 def test_smoke_needs_one_place(site, check):
     assert site.run("verify", release="r1", smoke=[check])[0] == 1

@@ -214,7 +214,7 @@ def down_place(app):
 
 
 def maintenance(app):
-    """Play Laravel's maintenance, with a file or (as from Laravel 9) the cache as the place of its state."""
+    """Play Laravel's maintenance."""
     order = json.loads(os.environ["SLIPWAY_MAINTENANCE"])
     place = down_place(app)
     before = json.loads(place.read_text()) if place.exists() else None
