@@ -15,6 +15,7 @@ import time
 import types
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slipway.laravel.plugins.module_utils import _endpoint, _preflight, _services
 from ansible_collections.slipway.laravel.plugins.modules import release
 
@@ -459,6 +460,27 @@ def test_sqs(tcp_server, certificate, monkeypatch):
     assert _services.queue_problem(env) is None
     assert _services.queue_problem({"QUEUE_CONNECTION": "sqs"}) is None
     assert _services.queue_problem({**env, "QUEUE_CONNECTION": "database"}) is None
+
+
+# The database
+
+
+@pytest.mark.parametrize(
+    ("given", "warned"),
+    [
+        ({"shared_dirs": ["storage"]}, True),
+        ({"expect": {"skip": ["database"]}}, False),
+        ({"shared_files": [".env", "database/database.sqlite"]}, False),
+    ],
+)
+def test_database_file_in_each_release_is_warned_of(site, monkeypatch, given, warned):
+    warnings = []
+    monkeypatch.setattr(AnsibleModule, "warn", lambda _module, text: warnings.append(text))
+    site.write_env(DB_DATABASE="database/database.sqlite")
+    assert site.run("preflight", release="", **given)[0] == 0
+    found = [text for text in warnings if "DB_DATABASE in .env names database/database.sqlite" in text]
+    assert len(found) == int(warned)
+    assert all("leave this out with release_expect: {skip: [database]}" in text for text in found)
 
 
 # Mail
