@@ -130,8 +130,8 @@ echo "\nslipway:" . json_encode($info, JSON_INVALID_UTF8_SUBSTITUTE | JSON_UNESC
 """
 )
 
-# Answers a health request inside one PHP process: for hosts without PHP-FPM. A cookie comes by the environment, since a
-# command line is visible to every user.
+# Answers a health request, which comes as a whole address, inside one PHP process: for hosts without PHP-FPM. A cookie
+# comes by the environment, since a command line is visible to every user.
 REQUEST_PHP = r"""
 require getcwd() . '/vendor/autoload.php';
 $app = require getcwd() . '/bootstrap/app.php';
@@ -150,15 +150,31 @@ echo "\nslipway:" . json_encode(['links' => (object) (config('filesystems.links'
 """
 )
 
+# Tells a short word that changes with the maintenance of the application, '' when there is none. maintenanceMode() came
+# with Laravel 9, and with it the cache as a place of the state.
+MAINTENANCE_PHP = (
+    BOOT_PHP
+    + r"""
+$state = '';
+if ($app->isDownForMaintenance()) {
+    $data = method_exists($app, 'maintenanceMode')
+        ? json_encode($app->maintenanceMode()->data())
+        : file_get_contents($app->storagePath() . '/framework/down');
+    $state = substr(hash('sha256', $data), 0, 16);
+}
+echo "\nslipway:" . json_encode(['maintenance' => $state]) . "\n";
+"""
+)
+
 _CONFIG = "bootstrap/cache/config.php"
 _ROUTES = "bootstrap/cache/routes-v7.php"
 _EVENTS = "bootstrap/cache/events.php"
 _DISCOVERED = ("bootstrap/cache/packages.php", "bootstrap/cache/services.php")
-_DOWN = "storage/framework/down"
 _PUBLIC_STORAGE = "public/storage"
 _VIEWS = "<compiled views>"
+_MAINTENANCE = "<maintenance>"
 
-# The files that hold what a command changes.
+# What holds what a command changes: files, and what only the application tells.
 STATE_FILES: dict[str, tuple[str, ...]] = {
     "config:cache": (_CONFIG,),
     "config:clear": (_CONFIG,),
@@ -174,8 +190,8 @@ STATE_FILES: dict[str, tuple[str, ...]] = {
     "storage:link": (_PUBLIC_STORAGE,),
     "storage:unlink": (_PUBLIC_STORAGE,),
     "key:generate": (".env",),
-    "down": (_DOWN,),
-    "up": (_DOWN,),
+    "down": (_MAINTENANCE,),
+    "up": (_MAINTENANCE,),
 }
 
 # What a cache is made from: it is out of date when one of these is newer.
@@ -379,12 +395,13 @@ class Artisan:
         own = os.path.realpath(self.release)
         return {os.path.join(own, _PUBLIC_STORAGE): os.path.join(own, "storage/app/public")}
 
-    def request(self, uri: str) -> int:
+    def request(self, uri: str, host: str) -> int:
         """Let the application answer a GET request inside one PHP process and return the status.
 
+        :param host: the name that it is asked for, by HTTP: routes may be bound to it, and other names not trusted
         :raises ArtisanError: it does not boot
         """
-        return int(self.answer("answer " + uri, REQUEST_PHP, uri)["status"])
+        return int(self.answer("answer " + uri, REQUEST_PHP, f"http://{host}{uri}")["status"])
 
     def commands(self) -> dict[str, set[str]]:
         """Return the commands that this application has, each with its options.
@@ -398,9 +415,15 @@ class Artisan:
         }
 
     def state(self, command: str, view_path: str | None = None) -> dict[str, str]:
-        """Return the fingerprints of the files that a command changes; empty when they are not known."""
+        """Return the fingerprints of what a command changes; empty when that is not known.
+
+        :raises ArtisanError: the application is needed for that, and does not boot
+        """
         state = {}
         for name in STATE_FILES.get(command, ()):
+            if name == _MAINTENANCE:
+                state[name] = self.answer("tell whether it is in maintenance", MAINTENANCE_PHP)["maintenance"]
+                continue
             path = view_path if name == _VIEWS else os.path.join(self.release, name)
             state[name] = fingerprint(path) if path else ""
         return state

@@ -405,7 +405,8 @@ options:
         description:
           - Checks to leave out.
           - V(database), V(redis), V(cache), V(queue) and V(mail) read C(.env) as Laravel's own configuration does.
-            Leave those out that the application reaches in another way.
+            Leave those out that the application reaches in another way. V(database) warns of an SQLite file that would
+            lie in each release as well.
           - V(workers), for workers of the application whose working directory is no release, is one of C(verify) too.
         type: list
         elements: str
@@ -515,6 +516,12 @@ options:
         type: list
         elements: int
         default: []
+      status_below:
+        description:
+          - Any status below this one is well, instead of O(smoke[].status), whichever release the page is of. V(500)
+            finds a page that fails where it is not known what it shows, such as a login or a redirect.
+          - The answer 503 of a maintenance that somebody has put up by hand is well too.
+        type: int
       contains:
         description:
           - Text that has to be in the first MiB of the page.
@@ -800,10 +807,14 @@ def _checks_spec() -> dict[str, dict[str, Any]]:
         "url": {"type": "str", "no_log": True},
         "host": text,
         "status": {"type": "list", "elements": "int", "default": []},
+        "status_below": {"type": "int"},
         "contains": text,
         "max_ms": {"type": "int", "default": 0},
     }
-    either = {"mutually_exclusive": [("path", "url")], "required_one_of": [("path", "url")]}
+    either = {
+        "mutually_exclusive": [("path", "url"), ("status", "status_below")],
+        "required_one_of": [("path", "url")],
+    }
     return {
         "expect": {"type": "dict", "options": expect, "apply_defaults": True},
         "requires": {"type": "dict", "options": requires, "apply_defaults": True},

@@ -834,6 +834,13 @@ def test_release_that_is_not_well_is_not_staged(live):
     assert f"the application in {live.path('r3')} answered /up with 503; see " in result["msg"]
 
 
+def test_without_fpm_the_application_is_asked_by_the_name_of_its_site(live):
+    artifact = live.artifact(trusts="shop.example.com")
+    assert "answered /up with 400; see " in live.run("stage", **artifact)[1]["msg"]
+    code, result = live.run("stage", health_host="shop.example.com", **artifact)
+    assert (code, evidence(result)["probe"]) == (0, "the application answered /up with 200")
+
+
 def test_release_that_needs_its_migrations_is_probed_again(live):
     code, result = live.run("stage", **live.artifact(migrations=["add_column"], needs_migration="add_column"))
     assert (code, evidence(result)["probe_again"]) == (0, True)

@@ -117,9 +117,10 @@ def artisan(app, command, words):
         if not Path("public/storage").is_symlink():
             Path("public/storage").symlink_to("../storage/app/public")
     elif command == "down":
-        write("storage/framework/down", "{}")
+        if not down_place(app).exists():
+            write(down_place(app), "{}")
     elif command == "up":
-        Path("storage/framework/down").unlink(missing_ok=True)
+        down_place(app).unlink(missing_ok=True)
     elif command == "key:generate":
         print("base64:shown") if "--show" in words else write(".env", f"APP_KEY={time.time_ns()}\n")
     elif command == "migrate":
@@ -156,7 +157,7 @@ def info(app, queues):
                 "view_path": view_path(),
                 "environment": os.environ.get("APP_ENV", "production"),
                 "debug": app.get("debug", False),
-                "maintenance": Path("storage/framework/down").exists(),
+                "maintenance": down_place(app).exists(),
                 "log": app.get("log", [{"channel": "single", "driver": "single", "level": "warning"}]),
                 "utc_offset": app.get("utc_offset", 0),
                 "queue_size": sizes.get("default", 0) if reached else None,
@@ -213,10 +214,15 @@ def database(app):
     )
 
 
+def down_place(app):
+    """The place of the maintenance: a file or, as from Laravel 9, the cache."""
+    return HOME / "cache-down" if app.get("maintenance_driver") == "cache" else Path("storage/framework/down")
+
+
 def maintenance(app):
-    """Play Laravel's maintenance, with a file or (as from Laravel 9) the cache as the place of its state."""
+    """Play Laravel's maintenance."""
     order = json.loads(os.environ["SLIPWAY_MAINTENANCE"])
-    place = HOME / "cache-down" if app.get("maintenance_driver") == "cache" else Path("storage/framework/down")
+    place = down_place(app)
     before = json.loads(place.read_text()) if place.exists() else None
     told = ""
     if order["down"] and before is None and not app.get("down_fails"):
@@ -232,7 +238,11 @@ def maintenance(app):
     print("\nslipway:" + json.dumps({**answer, "told": told}))
 
 
-def status(app, uri):
+def status(app, url):
+    parts = urllib.parse.urlsplit(url)
+    uri = parts._replace(scheme="", netloc="").geturl()
+    if app.get("trusts") not in (None, parts.netloc):
+        return 400
     healthy = app.get("needs_migration") in (None, *ran())
     down = Path("storage/framework/down")
     if down.exists() and uri not in app.get("except", []) and "SLIPWAY_COOKIE" in os.environ:
@@ -265,6 +275,9 @@ def main(words):
             sys.exit((HOME / "database_error").read_text())
     elif "SLIPWAY_MAINTENANCE" in words[1]:
         maintenance(application())
+    elif "['maintenance' => $state]" in words[1]:
+        place = down_place(application())
+        print("\nslipway:" + json.dumps({"maintenance": place.read_text() if place.exists() else ""}))
     elif "getMigrationFiles($paths)" in words[1] and "$asked" in words[1]:
         migrations(application(), json.loads(words[3]))
     elif "filesystems.links" in words[1]:
