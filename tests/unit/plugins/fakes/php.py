@@ -6,10 +6,12 @@ application, and `database_error`, where it exists, is what the driver says when
 """
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
 import os
+import sqlite3
 import sys
 import time
 import urllib.parse
@@ -203,27 +205,65 @@ def database(app):
     env = {name: value.strip("'\"") for name, _equals, value in lines}
     names = {"driver": "CONNECTION", "database": "DATABASE", "host": "HOST", "port": "PORT", "socket": "SOCKET"}
     print(
-        "\nslipway:" + json.dumps({key: env.get(f"DB_{name}") for key, name in names.items()} | app.get("database", {}))
+        "\nslipway:"
+        + json.dumps(
+            {key: env.get(f"DB_{name}") for key, name in names.items()}
+            | {"keeps": app.get("keeps", [])}
+            | app.get("database", {})
+        )
     )
 
 
+class Down:
+    """Where Laravel keeps its maintenance: in a file or (as from Laravel 9) in a cache, which may be the database."""
+
+    def __init__(self, app):
+        self.driver = app.get("maintenance_driver", "file")
+        self.place = HOME / "cache-down" if self.driver == "cache" else Path("storage/framework/down")
+
+    def _query(self, query, *values):
+        with contextlib.closing(sqlite3.connect(HOME / "db.sqlite", isolation_level=None)) as database:
+            try:
+                return database.execute(query, values).fetchone()
+            except sqlite3.OperationalError as error:
+                stop(f"SQLSTATE[HY000]: General error: 1 {error}", "Connection.php")
+
+    def get(self):
+        if self.driver == "database":
+            row = self._query("select value from cache where key = 'down'")
+            return json.loads(row[0]) if row else None
+        return json.loads(self.place.read_text()) if self.place.exists() else None
+
+    def put(self, state):
+        if self.driver == "database":
+            self._query("delete from cache")
+            if state:
+                self._query("insert into cache values ('down', ?)", json.dumps(state))
+        elif state:
+            write(self.place, json.dumps(state))
+        else:
+            self.place.unlink(missing_ok=True)
+
+
 def maintenance(app):
-    """Play Laravel's maintenance, with a file or (as from Laravel 9) the cache as the place of its state."""
-    order = json.loads(os.environ["SLIPWAY_MAINTENANCE"])
-    place = HOME / "cache-down" if app.get("maintenance_driver") == "cache" else Path("storage/framework/down")
-    before = json.loads(place.read_text()) if place.exists() else None
+    order, down = json.loads(os.environ["SLIPWAY_MAINTENANCE"]), Down(app)
+    marker = Path(order["marker"])
+    kept = json.loads(marker.read_text()).get("state") if marker.exists() and down.driver != "file" else None
+    before = down.get()
     told = ""
-    if order["down"] and before is None and not app.get("down_fails"):
-        write(place, json.dumps({"secret": order["secret"], "retry": order["retry"], "template": order["render"]}))
+    if order["down"] and kept:
+        down.put(kept)
+    elif order["down"] and before is None and not app.get("down_fails"):
+        down.put({"secret": order["secret"], "retry": order["retry"], "template": order["render"]})
         write("storage/framework/maintenance.php", "<?php\n")
     elif not order["down"]:
-        place.unlink(missing_ok=True)
+        down.put(None)
     elif app.get("down_fails"):
         told = app["down_fails"]
-    after = json.loads(place.read_text()) if place.exists() else None
+    after = down.get()
     known = after or before or {}
     answer = {"was": before is not None, "is": after is not None, "ours": known.get("secret") == order["secret"]}
-    print("\nslipway:" + json.dumps({**answer, "told": told}))
+    print("\nslipway:" + json.dumps({**answer, "told": told, "state": None if down.driver == "file" else after}))
 
 
 def status(app, uri):
