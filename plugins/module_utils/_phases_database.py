@@ -120,7 +120,7 @@ class DatabasePhases(PhaseBase):
         except ArtisanError as exc:
             if must_tell:
                 raise
-            self.module.warn(f"whether the application uses the database of {env_file} is not known: {exc}")
+            self._warn_without_values(f"whether the application uses the database of {env_file} is not known", exc)
             return database
         _snapshot.check_same(database, told, env_file)
         return database

@@ -253,22 +253,22 @@ class MaintenancePhases(PhaseBase):
             # The database with its maintenance in it may be gone half way through an earlier restore.
             if not (self.params["maintenance_held"] and (written["flags"] or written["state"])):
                 raise
-            self.module.warn(f"the application is not asked to go down before its database is restored: {exc}")
+            self._warn_without_values("the application is not asked to go down before its database is restored", exc)
             return {}
 
     def _down_again(self) -> None:
         """Bring maintenance back as this run has it, where the application kept it in what has been restored."""
         if self.module.check_mode or not self._marker().get("state"):
             return
-        told = ""
+        error = ArtisanError("", {})
         # What answers now, and what fits the database.
         for path in dict.fromkeys((self._live_path(), self.path)):
             try:
                 self._order(path, True)
                 return
             except ArtisanError as exc:
-                told = str(exc)
-        self.module.warn(f"the database is restored, but the application is not asked to go down again: {told}")
+                error = exc
+        self._warn_without_values("the database is restored, but the application could not go down again", error)
 
     def _set_flag(self, flag: str) -> None:
         try:
