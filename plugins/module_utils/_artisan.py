@@ -42,10 +42,39 @@ foreach (config('database.redis', []) as $name => $connection) {
 }
 """
 
+# Tells where a connection leads, so that two names of one database are seen to be one.
+PLACE_PHP = r"""
+// A pool in front of a database has another port.
+$place = function ($connection) {
+    $driver = str_replace('mariadb', 'mysql', $connection->getDriverName());
+    return json_encode([$driver, $connection->getDatabaseName(), $connection->getConfig('host')]);
+};
+"""
+
+# Tells the files of migrations and which of them are pending, by name, as the command migrate sees them.
+PENDING_PHP = r"""
+// The application's own come last: one of the name of a package's counts in its place.
+$files_of = function ($migrator, $paths = []) use ($app) {
+    $paths = $paths ?: array_merge($migrator->paths(), [$app->databasePath('migrations')]);
+    return $migrator->getMigrationFiles($paths);
+};
+// The framework may pass over some: those of Migrator::withoutMigrations(), from Laravel 11 on.
+$pending_of = function ($migrator, $files, $ran) {
+    if (!method_exists($migrator, 'pendingMigrations')) {
+        return array_diff_key($files, array_flip($ran));
+    }
+    $pending = Closure::bind(function () use ($migrator, $files, $ran) {
+        return $migrator->pendingMigrations($files, $ran);
+    }, null, get_class($migrator));
+    return array_intersect($files, $pending());
+};
+"""
+
 # Boots the application once and answers with one JSON object; works on Laravel 8 to 13, where `about --json` (9.21)
 # does not. A service that cannot be reached is an entry in "errors", not a failure.
 INFO_PHP = (
     BOOT_PHP
+    + PENDING_PHP
     + r"""
 $errors = [];
 $try = function ($name, $function) use (&$errors) {
@@ -104,13 +133,12 @@ $info = [
     'queues' => (object) $queues,
     'log' => $channels(config('logging.default')),
     'utc_offset' => (int) date('Z'),
-    'migrations' => $try('migrations', function () use ($app, $needs_database) {
+    'migrations' => $try('migrations', function () use ($app, $needs_database, $files_of, $pending_of) {
         $needs_database();
         $migrator = $app->make('migrator');
-        $paths = array_merge([$app->databasePath('migrations')], $migrator->paths());
-        $files = array_keys($migrator->getMigrationFiles($paths));
         $ran = $migrator->repositoryExists() ? $migrator->getRepository()->getRan() : [];
-        return ['ran' => array_values($ran), 'pending' => array_values(array_diff($files, $ran))];
+        $pending = array_keys($pending_of($migrator, $files_of($migrator), $ran));
+        return ['ran' => array_values($ran), 'pending' => $pending];
     }),
     'queue_size' => $try('queue', function () use ($app, $needs_database) {
         if (config('queue.connections.' . config('queue.default') . '.driver') === 'database') {

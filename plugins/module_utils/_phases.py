@@ -265,6 +265,8 @@ class Phases(DatabasePhases, MaintenancePhases):
             "rolled_back_from": rolled_back_from,
             "removed": removed,
             "maintenance": maintenance,
+            "goes_with_a_restore": self.goes_with_a_restore() if params["maintenance_held"] else [],
+            "flags": len(params["maintenance_flags"]),
             "clock": clock,
             "clock_skew": None if reference is None else round(clock - reference, 3),
         }
@@ -595,6 +597,14 @@ class Phases(DatabasePhases, MaintenancePhases):
         if problem:
             raise PhaseError(problem)
         return f"{' '.join(argv)} answered {uri}"
+
+    # restore
+
+    def restore(self) -> dict[str, Any]:
+        """Restore the database, and bring maintenance back, which the application may keep in it."""
+        evidence = super().restore()
+        self._down_again()
+        return evidence
 
     # switch, restart, verify
 

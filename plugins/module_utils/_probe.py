@@ -122,20 +122,25 @@ def database_values(env: dict[str, str], keys: DatabaseKeys) -> dict[str, str]:
     if not text:
         return env
     url = urllib.parse.urlsplit(text)
-    drivers = {"mysql": "mysql", "mariadb": "mariadb", "sqlite": "sqlite"}
-    drivers.update(dict.fromkeys(("pgsql", "postgres", "postgresql"), "pgsql"))
+    # Laravel's other names of them.
+    drivers = {"mysql2": "mysql", "sqlite3": "sqlite", "postgres": "pgsql", "postgresql": "pgsql"}
+    driver = drivers.get(url.scheme, url.scheme)
+    options = dict(urllib.parse.parse_qsl(url.query))
     login, _at, address = url.netloc.rpartition("@")
     username, _colon, password = login.partition(":")
     host, _bracket, port = address.rpartition(":") if re.search(r":\d+$", address) else (address, "", "")
     # As Laravel: sqlite:////srv/app.sqlite is a file by its absolute path, which sqlite:///app.sqlite is not.
-    path = url.path[1:] if url.scheme == "sqlite" else url.path.lstrip("/")
+    path = url.path[1:] if driver == "sqlite" else url.path.lstrip("/")
     parts = {
-        "DB_CONNECTION": drivers.get(url.scheme, url.scheme),
+        "DB_CONNECTION": driver,
         "DB_HOST": host.strip("[]"),
         "DB_PORT": port,
         "DB_DATABASE": urllib.parse.unquote(path),
         "DB_USERNAME": urllib.parse.unquote(username),
         "DB_PASSWORD": urllib.parse.unquote(password),
+        "DB_SOCKET": options.get("unix_socket", ""),
+        "DB_SSLMODE": options.get("sslmode", ""),
+        "DB_SSLROOTCERT": options.get("sslrootcert", ""),
     }
     return {**env, **{key: value for key, value in parts.items() if value}}
 

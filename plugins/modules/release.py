@@ -635,7 +635,9 @@ phases:
       C(owner), C(since), C(release), C(version), C(commit), C(phase), C(artifact), C(sha256), and whether it is
       C(staged) here), C(unproven), the live release where such a run has switched to it and no release has finished
       since, C(rolled_back_from), in its place what a killed rollback has left for the live release, C(removed), the
-      releases of such a run that were removed, and C(maintenance), one that it had left.
+      releases of such a run that were removed, C(maintenance), one that it had left, C(flags), how many
+      O(maintenance_flags) there are, and C(goes_with_a_restore), where O(maintenance_held) announces one, what of the
+      application is in its database besides data, C(maintenance) or C(queue).
     - C(verify) has C(workers) with C(pid), C(command), C(release) and C(started), those of them that still end a job
       in the code of another release as C(finishing), and C(answers), the number of
       requests, one for each process of the PHP-FPM pool, many of them at once, that the web server answered in the
