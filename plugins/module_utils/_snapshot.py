@@ -116,7 +116,10 @@ def database_of(env_file: str, environment: dict[str, str], release: str = "") -
     values.update(
         {name: value for name, value in environment.items() if name.startswith(("DB_", "DATABASE_", "MYSQL_"))}
     )
-    env = _probe.database_values(values, _probe.database_keys(release))
+    try:
+        env = _probe.database_values(values, _probe.database_keys(release))
+    except ValueError as exc:
+        raise SnapshotError(f"{exc}; correct it, or give release_snapshot_command") from exc
     driver, name = env["DB_CONNECTION"], env.get("DB_DATABASE", "")
     if driver == "sqlite":
         if not os.path.isabs(name):
