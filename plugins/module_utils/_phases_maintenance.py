@@ -138,6 +138,17 @@ class MaintenancePhases(PhaseBase):
             return {}
         return content if isinstance(content, dict) else {}
 
+    def _shut_by_hand(self) -> bool:
+        """Say whether what is live is in a maintenance that no run has put up, and that no known secret opens."""
+        file = self._down_file()
+        if not self.laravel or self._marker().get("application") or file.get("secret"):
+            return False
+        try:
+            # With the cache as its place no file tells.
+            return bool(file or self._artisan(self._live_path()).info()["maintenance"])
+        except ArtisanError:
+            return False
+
     def _cookie(self) -> str:
         """Return the cookie by which health checks pass Laravel's maintenance, '' when no secret is known."""
         secret = self._down_file().get("secret") or self._marker().get("secret") or self.params["maintenance_secret"]
@@ -154,7 +165,7 @@ class MaintenancePhases(PhaseBase):
         if fpm:
             script = os.path.join(path, "public", "index.php")
             return f"PHP-FPM, {uri},", _fastcgi.get(fpm, script, uri, self.host, 30, cookie).status
-        return f"the application, {uri},", self._artisan(path, SLIPWAY_COOKIE=cookie).request(uri)
+        return f"the application, {uri},", self._artisan(path, SLIPWAY_COOKIE=cookie).request(uri, self.host)
 
     def _order(self, path: str, down: bool) -> dict[str, Any]:
         params = self.params

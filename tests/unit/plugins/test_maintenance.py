@@ -322,6 +322,32 @@ def test_maintenance_put_up_by_hand_stays_and_is_told(live, web):
     assert json.loads(state.read_text()) == {"secret": "of-the-operator"}
 
 
+@pytest.mark.parametrize("driver", ["file", "cache"])
+@pytest.mark.parametrize(("order", "well"), [("{}", True), (None, False)])
+def test_home_page_that_a_maintenance_by_hand_has_shut_is_no_fault(live, http_server, driver, order, well):
+    (live.path("r2") / "app.json").write_text(json.dumps({"maintenance_driver": driver}))
+    state = live.home / "cache-down" if driver == "cache" else live.root / "shared/storage/framework/down"
+    if order:
+        state.parent.mkdir(parents=True, exist_ok=True)
+        state.write_text(order)
+    url = http_server(lambda request: 200 if request.path == "/up" else 503)
+    check = {"path": "/", "status_below": 500}
+    args = {"release": "r2", "health_url": f"{url}/up", "maintenance_secret": SECRET, "timeout": 0}
+    code, result = live.run("verify", smoke=[check], **args)
+    assert code == int(not well), result
+    if well:
+        assert [page["status"] for page in evidence(result)["pages"]] == [200, 503]
+    # A page that has to show something does not.
+    assert live.run("verify", smoke=[{"path": "/", "status": 200}], **args)[0] == 1
+
+
+def test_home_page_is_asked_with_what_opens_a_maintenance_of_ours(live, web):
+    down(live, health_url=web)
+    args = {"release": "r2", "health_url": web, "timeout": 0, "smoke": [{"path": "/", "status_below": 500}]}
+    code, result = live.run("verify", **args)
+    assert (code, [page["status"] for page in evidence(result)["pages"]]) == (0, [200, 200])
+
+
 def test_maintenance_put_up_by_hand_stays_also_when_this_run_breaks_off(live):
     state = live.root / "shared/storage/framework/down"
     state.parent.mkdir(parents=True)

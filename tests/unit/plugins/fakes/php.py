@@ -63,7 +63,7 @@ def ran():
 def view_path():
     cached = Path("bootstrap/cache/config.php")
     if cached.exists():
-        return json.loads(cached.read_text().partition("//")[2])["views"]
+        return json.loads(cached.read_text().splitlines()[0].partition("//")[2])["views"]
     return os.environ.get("VIEW_COMPILED_PATH") or os.path.realpath("storage/framework/views")
 
 
@@ -94,7 +94,12 @@ def artisan(app, command, words):
     elif command == "config:cache":
         env = Path(".env").read_text() if Path(".env").exists() else ""
         views = os.environ.get("VIEW_COMPILED_PATH") or os.path.realpath("storage/framework/views")
-        write(caches / "config.php", "<?php //" + json.dumps({"env": env, "views": views}))
+        pairs = [[text.replace("'", r"\'") for text in pair] for pair in app.get("links", {}).items()]
+        exported = "".join(f"      '{link}' => '{target}',\n" for link, target in pairs)
+        listed = f"    'links' => \n    array (\n{exported}    ),\n" if "links" in app else ""
+        config = f"  'filesystems' => \n  array (\n    'default' => 'local',\n{listed}  ),\n"
+        cached = json.dumps({"env": env, "views": views})
+        write(caches / "config.php", f"<?php //{cached}\nreturn array (\n{config});\n")
     elif command == "route:cache":
         # As Laravel's own: the hash of an object and the name of a route that differ in each process.
         made_up = f"{os.getpid():016x}{0:016x} generated::{os.getpid():016d}"
@@ -112,9 +117,10 @@ def artisan(app, command, words):
         if not Path("public/storage").is_symlink():
             Path("public/storage").symlink_to("../storage/app/public")
     elif command == "down":
-        write("storage/framework/down", "{}")
+        if not down_place(app).exists():
+            write(down_place(app), "{}")
     elif command == "up":
-        Path("storage/framework/down").unlink(missing_ok=True)
+        down_place(app).unlink(missing_ok=True)
     elif command == "key:generate":
         print("base64:shown") if "--show" in words else write(".env", f"APP_KEY={time.time_ns()}\n")
     elif command == "migrate":
@@ -151,7 +157,7 @@ def info(app, queues):
                 "view_path": view_path(),
                 "environment": os.environ.get("APP_ENV", "production"),
                 "debug": app.get("debug", False),
-                "maintenance": Path("storage/framework/down").exists(),
+                "maintenance": down_place(app).exists(),
                 "log": app.get("log", [{"channel": "single", "driver": "single", "level": "warning"}]),
                 "utc_offset": app.get("utc_offset", 0),
                 "queue_size": sizes.get("default", 0) if reached else None,
@@ -208,10 +214,15 @@ def database(app):
     )
 
 
+def down_place(app):
+    """The place of the maintenance: a file or, as from Laravel 9, the cache."""
+    return HOME / "cache-down" if app.get("maintenance_driver") == "cache" else Path("storage/framework/down")
+
+
 def maintenance(app):
-    """Play Laravel's maintenance, with a file or (as from Laravel 9) the cache as the place of its state."""
+    """Play Laravel's maintenance."""
     order = json.loads(os.environ["SLIPWAY_MAINTENANCE"])
-    place = HOME / "cache-down" if app.get("maintenance_driver") == "cache" else Path("storage/framework/down")
+    place = down_place(app)
     before = json.loads(place.read_text()) if place.exists() else None
     told = ""
     if order["down"] and before is None and not app.get("down_fails"):
@@ -227,7 +238,11 @@ def maintenance(app):
     print("\nslipway:" + json.dumps({**answer, "told": told}))
 
 
-def status(app, uri):
+def status(app, url):
+    parts = urllib.parse.urlsplit(url)
+    uri = parts._replace(scheme="", netloc="").geturl()
+    if app.get("trusts") not in (None, parts.netloc):
+        return 400
     healthy = app.get("needs_migration") in (None, *ran())
     down = Path("storage/framework/down")
     if down.exists() and uri not in app.get("except", []) and "SLIPWAY_COOKIE" in os.environ:
@@ -260,8 +275,14 @@ def main(words):
             sys.exit((HOME / "database_error").read_text())
     elif "SLIPWAY_MAINTENANCE" in words[1]:
         maintenance(application())
+    elif "['maintenance' => $state]" in words[1]:
+        place = down_place(application())
+        print("\nslipway:" + json.dumps({"maintenance": place.read_text() if place.exists() else ""}))
     elif "getMigrationFiles($paths)" in words[1] and "$asked" in words[1]:
         migrations(application(), json.loads(words[3]))
+    elif "filesystems.links" in words[1]:
+        usual = {os.path.abspath("public/storage"): os.path.abspath("storage/app/public")}
+        print("\nslipway:" + json.dumps({"links": application().get("links", usual)}))
     elif "getDatabaseName" in words[1]:
         database(application())
     elif "Console" in words[1]:
