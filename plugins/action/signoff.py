@@ -449,8 +449,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
             text = supply(self.binding, missing[0][0], wanted, self.args["language"], self.args["version"])
             # By itself: what stands in a message is indented, and cannot be copied into a file.
             display.display(f"\n# approvals.yml\n{text}\n\n")
+            begin = "Run it on a terminal, or put" if self.args["prompt"] else "Put"
             lines += [
-                "Run it on a terminal, or put what is printed above into a file approvals.yml, let each person fill "
-                "in their part, and run the same again with -e @approvals.yml",
+                f"{begin} what is printed above into a file approvals.yml, let each person fill in their part, and run "
+                "the same again with -e @approvals.yml",
             ]
         return {"failed": True, "msg": visible("\n".join(lines))}

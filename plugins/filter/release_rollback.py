@@ -199,7 +199,9 @@ def target_problems(
     else:
         return []
     remedy = "name another one by release_rollback_to"
-    if not target and set(everywhere) <= set(lives):
+    # What is live can be named where hosts differ, or where its database is restored.
+    no_choice = not target or (len(set(lives)) == 1 and not restore)
+    if not everywhere or (no_choice and set(everywhere) <= set(lives)):
         remedy = nowhere_to_go(preflights, hosts)
     return [
         f"{fault} every host has {', '.join(everywhere) or 'no release'}, live is {', '.join(sorted(set(lives)))}; "

@@ -80,7 +80,9 @@ def download(address: str, path: str, sha256: str) -> None:
     """
     shown, expected = shown_address(address), check_sha256(sha256)
     if urlsplit(shown).scheme not in ("http", "https") or not urlsplit(shown).hostname:
-        raise ArtifactError(f"artifact_url {shown} is no address of a web server; it begins with http:// or https://")
+        raise ArtifactError(
+            f"release_artifact_url {shown} is no address of a web server; it begins with http:// or https://"
+        )
     part = f"{path}.part"
     try:
         for attempt in range(1, _ATTEMPTS + 1):
@@ -90,7 +92,7 @@ def download(address: str, path: str, sha256: str) -> None:
             except urllib.error.HTTPError as exc:
                 problem = f"{shown} answered {exc.code} {exc.reason}"
                 if exc.code < 500:
-                    raise ArtifactError(f"{problem}; check artifact_url and its credentials") from exc
+                    raise ArtifactError(f"{problem}; check release_artifact_url and its credentials") from exc
             except (OSError, http.client.HTTPException) as exc:
                 if isinstance(exc, OSError) and (exc.filename or exc.errno in (errno.ENOSPC, errno.EDQUOT)):
                     raise ArtifactError(f"{part} cannot be written: {exc.strerror}") from exc

@@ -21,6 +21,9 @@ _COMMIT = re.compile(r"[0-9a-fA-F]{7,40}")
 _WHOLE_COMMIT = re.compile(r"[0-9a-fA-F]{40}")
 _WITH_CREDENTIALS = re.compile(r"(https?://)([^/\s]*)@([^/\s]*)")
 
+# What git says last when ssh has ended.
+_ADVICE = "fatal: Could not read from remote repository"
+
 # How a pointer begins, and the size that it never has, in bytes (git-lfs, docs/spec.md).
 _LFS_POINTER, _LFS_POINTER_BELOW = b"version https://git-lfs.github.com/spec/", 1024
 
@@ -119,12 +122,25 @@ class Repository:
         return rc, out.strip(), err.strip()
 
     def _unreachable(self, error: str) -> BuildError:
-        lines = [line for line in error.splitlines() if line.strip()]
-        # git adds general advice below the reason.
-        reason = next((line for line in lines if not line.startswith("Warning:")), "git said nothing")
-        return self.runner.error(
-            f"repository {self.shown} cannot be read from this host: {reason}; "
-            f"check release_repository, release_deploy_key and release_known_hosts"
+        # ssh frames with @ what it finds worst.
+        lines = [line.strip("@ ").rstrip(".") for line in error.splitlines()]
+        lines = [line for line in lines if line and not line.startswith("Warning: Permanently added")]
+        # git adds advice below. Of what ssh says, the first line has the cause, and the last one what came of it.
+        said = lines[: max(1, lines.index(_ADVICE))] if _ADVICE in lines else lines or ["git said nothing"]
+        reason = "; ".join(dict.fromkeys((said[0], said[-1])))
+        return self.runner.error(f"repository {self.shown} cannot be read from this host: {reason}; {self._remedy()}")
+
+    def _remedy(self) -> str:
+        params = self.runner.module.params
+        if params["ssh_key"] or params["known_hosts"]:
+            return (
+                "check release_repository, release_deploy_key and release_known_hosts, and run the site playbook "
+                "(--tags layout), which writes them to the hosts"
+            )
+        return (
+            f"check release_repository, and the SSH keys and known_hosts of the user that builds (id {os.geteuid()}); "
+            f"release_deploy_key and release_known_hosts are used on hosts alone, once the site playbook has written "
+            f"them there (--tags layout)"
         )
 
     def _unknown(self, version: str, tags: list[str]) -> BuildError:

@@ -151,7 +151,8 @@ class Migrations:
         """
         before = self._ask("state")
         if isolated == "always" and before["not_isolated"]:
-            raise MigrationError(f"migrate_isolated: {before['not_isolated']}", {"migrations": [], "seeded": []})
+            nothing: dict[str, Any] = {"migrations": [], "seeded": []}
+            raise MigrationError(f"release_migrate_isolated: {before['not_isolated']}", nothing)
         takes_lock = isolated != "never" and not before["not_isolated"]
         evidence: dict[str, Any] = {"changed": False, "migrations": [], "seeded": [], "isolated": takes_lock}
         if before["pending"]:
@@ -223,7 +224,7 @@ class Migrations:
             return (
                 f"another process runs migrate with the lock of --isolated, so nothing was applied; pending are "
                 f"{', '.join(before['pending'])}. Wait for it; when there is none (it was killed), its lock ends an "
-                f"hour after it began, or leave it out once with migrate_isolated: never"
+                f"hour after it began, or leave it out once with -e release_migrate_isolated=never"
             )
         failed = next(iter(self._not_applied(before["pending"], applied)), "")
         story = [f"{failed or 'migrate'} failed: {without_values(str(error))}."]

@@ -512,7 +512,8 @@ class Phases(DatabasePhases, MaintenancePhases):
             if not is_kind(own):
                 if is_kind is os.path.isfile:
                     raise PhaseError(
-                        f"{shared} does not exist and the release brings none; create it, or correct shared_files"
+                        f"{shared} does not exist and the release brings none; create it, or correct "
+                        f"release_shared_files"
                     )
                 os.makedirs(own)
             os.makedirs(os.path.dirname(shared), exist_ok=True)
@@ -590,7 +591,7 @@ class Phases(DatabasePhases, MaintenancePhases):
         """Start the release beside the live one, on a port of its own, where a command for that is given."""
         argv = [str(word) for word in self.params["probe_command"]]
         if not argv:
-            return "not asked: no probe_command is given"
+            return "not asked: no release_probe_command is given"
         from ansible_collections.slipway.laravel.plugins.module_utils import _start  # noqa: PLC0415
 
         problem = _start.start_problem(argv, path, self.environment, uri, self.host, self.params["timeout"])

@@ -224,11 +224,11 @@ class MaintenancePhases(PhaseBase):
                 return {"changed": False, "path": "", "shown": "nothing is live that could be shut"}
             raise PhaseError(
                 "a kind=node application has no maintenance of its own; let nginx shut the site and name its flag in "
-                "maintenance_flags"
+                "release_maintenance_flags"
             )
         if application and not _SECRET.match(self.params["maintenance_secret"]):
             raise PhaseError(
-                "maintenance_secret needs 8 characters or more out of A-Z, a-z, 0-9, '.', '_', '~' and '-'"
+                "release_maintenance_secret needs 8 characters or more out of A-Z, a-z, 0-9, '.', '_', '~' and '-'"
             )
         new = [flag for flag in flags if not os.path.lexists(flag)]
         by_hand = application and not marker and os.path.lexists(os.path.join(path, _STATE_FILES[0]))
@@ -298,8 +298,8 @@ class MaintenancePhases(PhaseBase):
             raise PhaseError(f"maintenance is on, and cannot be shown: {exc}") from exc
         if status != 503:
             raise PhaseError(
-                f"maintenance is on, but {where} answered {status}, not 503; let maintenance_path name a page of the "
-                f"application that it does not except from maintenance"
+                f"maintenance is on, but {where} answered {status}, not 503; let release_maintenance_path name a page "
+                f"of the application that it does not except from maintenance"
             )
         if passed == 503:
             raise PhaseError(f"maintenance is on, and {where} answered 503 to its secret as well: no check could pass")
@@ -309,7 +309,7 @@ class MaintenancePhases(PhaseBase):
         """Ask nginx as somebody else: it lets the host itself through by its loopback address."""
         url, address = self.params["health_url"], own_address()
         parts = urllib.parse.urlsplit(urllib.parse.urljoin(url, self.params["maintenance_path"]))
-        told = "this host has no address of its own, or no health_url"
+        told = "this host has no address of its own, or no release_http_url"
         if url and address:
             asked = parts._replace(netloc=f"{address}:{parts.port}" if parts.port else address).geturl()
             try:

@@ -53,6 +53,10 @@ def look(module: AnsibleModule, layout: Layout, environment: dict[str, str]) -> 
     return _Preflight(module, layout, environment, offer).problems(), offer
 
 
+def _left_out(name: str) -> str:
+    return f"release_expect: {{skip: [{name}]}}"
+
+
 def side_by_side(checks: list[_Check]) -> list[tuple[str, str]]:
     """Run checks at the same time, each with its seconds; return their problems in the order of the checks.
 
@@ -64,6 +68,11 @@ def side_by_side(checks: list[_Check]) -> list[tuple[str, str]]:
     def run(number: int, check: Callable[[], list[str]]) -> None:
         try:
             results[number] = check()
+        except (OSError, ValueError) as exc:
+            # Of a value that it could make nothing of; the other checks have their say too.
+            name, label = checks[number][:2]
+            told = f"{label} cannot be looked at: {exc}; correct that, or leave this out with {_left_out(name)}"
+            results[number] = [told]
         except BaseException as exc:  # it belongs to the thread that waits
             errors.append(exc)
 
@@ -81,7 +90,7 @@ def side_by_side(checks: list[_Check]) -> list[tuple[str, str]]:
     found = []
     for number, check in enumerate(checks):
         name, label, seconds = check[:3]
-        late = f"{label} gave no answer within {seconds} s; see why, or leave out the check {name!r}"
+        late = f"{label} gave no answer within {seconds} s; see why, or leave this out with {_left_out(name)}"
         found += [(name, problem) for problem in results.get(number, [late])]
     return found
 
@@ -335,7 +344,7 @@ class _Preflight:
     def _services_of(self, env: dict[str, str]) -> list[_Check]:
         def listed(check: str, problem: str | None) -> list[str]:
             # Only the application knows for sure how it reaches a service.
-            return [f"{problem}, or leave this out with release_expect: {{skip: [{check}]}}"] if problem else []
+            return [f"{problem}, or leave this out with {_left_out(check)}"] if problem else []
 
         live = self.layout.current()
         path = self.layout.release_path(live) if live else ""
@@ -411,8 +420,11 @@ def _is_true(value: str) -> bool:
 
 
 def _place(url: str) -> tuple[str, str, int | None, str]:
-    """Return what of an address decides where it leads."""
-    parts = urllib.parse.urlsplit(url)
+    """Return what of an address decides where it leads, the whole of one that cannot be taken apart."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError:
+        return "", "", None, url
     try:
         port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
     except ValueError:

@@ -82,6 +82,19 @@ def given(value: str | None) -> str | None:
     return quoted[2] or None if quoted else value
 
 
+def address_parts(name: str, text: str) -> urllib.parse.SplitResult:
+    """Take the address in a variable of an ``.env`` apart; its user and password are left quoted.
+
+    :raises ValueError: it is none; the message does not repeat it, since it may have a password
+    """
+    # PHP takes the brackets of IPv6 addresses in a password for letters like others.
+    text = re.sub(r"//[^/?#]*@", lambda login: login[0].replace("[", "%5B").replace("]", "%5D"), text, count=1)
+    try:
+        return urllib.parse.urlsplit(text)
+    except ValueError:
+        raise ValueError(f"{name} in .env is no address") from None
+
+
 class DatabaseKeys(NamedTuple):
     """What an application's configuration calls its database in ``.env``."""
 
@@ -116,12 +129,15 @@ def database_keys(release: str) -> DatabaseKeys:
 
 def database_values(env: dict[str, str], keys: DatabaseKeys) -> dict[str, str]:
     """Return an ``.env`` as Laravel reads it, '' for nothing: with DB_CONNECTION, and with the parts of the database's
-    address in place of DB_HOST and the like."""
+    address in place of DB_HOST and the like.
+
+    :raises ValueError: that is no address
+    """
     env = {"DB_CONNECTION": keys.connection, **{name: given(value) or "" for name, value in env.items()}}
-    text = next(filter(None, map(env.get, keys.urls)), None)
-    if not text:
+    name = next(filter(env.get, keys.urls), None)
+    if not name:
         return env
-    url = urllib.parse.urlsplit(text)
+    url = address_parts(name, env[name])
     # Laravel's other names of them.
     drivers = {"mysql2": "mysql", "sqlite3": "sqlite", "postgres": "pgsql", "postgresql": "pgsql"}
     driver = drivers.get(url.scheme, url.scheme)
@@ -268,7 +284,7 @@ def redis_problem(env: dict[str, str]) -> str | None:
     if "redis" not in [env.get(name) for name in users]:
         return None
     # As Laravel: what the address does not have is taken from the others.
-    url = urllib.parse.urlsplit(given(env.get("REDIS_URL")) or "")
+    url = address_parts("REDIS_URL", given(env.get("REDIS_URL")) or "")
     user, password = (
         given(env.get(name)) if part is None else urllib.parse.unquote(part)
         for name, part in (("REDIS_USERNAME", url.username), ("REDIS_PASSWORD", url.password))

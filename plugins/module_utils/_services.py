@@ -4,7 +4,7 @@
 """Questions to the mail host, the queue and the cache that an ``.env`` names, with its credentials.
 
 Private to this collection. Each function returns a sentence that says what is wrong, or None: when all is well, and
-when the ``.env`` does not tell where the service is.
+when the ``.env`` does not tell where the service is. An address that is none raises ValueError.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import ssl
 import urllib.parse
 
 from ansible_collections.slipway.laravel.plugins.module_utils import _endpoint
-from ansible_collections.slipway.laravel.plugins.module_utils._probe import PATIENCE, connect, given
+from ansible_collections.slipway.laravel.plugins.module_utils._probe import PATIENCE, address_parts, connect, given
 
 
 def _conversation(host: str, port: str, question: bytes) -> str:
@@ -73,7 +73,7 @@ def _beanstalkd_problem(env: dict[str, str]) -> str | None:
 
 def _sqs_problem(env: dict[str, str]) -> str | None:
     """Reach SQS by TLS; whether the key may use the queue only a signed request could tell."""
-    prefix = urllib.parse.urlsplit(given(env.get("SQS_PREFIX")) or "")
+    prefix = address_parts("SQS_PREFIX", given(env.get("SQS_PREFIX")) or "")
     region = given(env.get("AWS_DEFAULT_REGION"))
     if not prefix.hostname and not region:
         return None
@@ -94,7 +94,7 @@ class _Mail:
     """Where and how an ``.env`` sends mail."""
 
     def __init__(self, env: dict[str, str]) -> None:
-        url = urllib.parse.urlsplit(given(env.get("MAIL_URL")) or "")
+        url = address_parts("MAIL_URL", given(env.get("MAIL_URL")) or "")
         address = url.netloc.rpartition("@")[2]
         self.host = url.hostname or given(env.get("MAIL_HOST")) or ""
         self.port = address.rpartition("]")[2].partition(":")[2] if url.hostname else given(env.get("MAIL_PORT")) or ""
@@ -111,7 +111,7 @@ class _Mail:
 
 def _own_name(env: dict[str, str]) -> str:
     """Return the name under which Laravel's mailers greet, since mail hosts refuse others."""
-    url = urllib.parse.urlsplit(given(env.get("APP_URL")) or "")
+    url = address_parts("APP_URL", given(env.get("APP_URL")) or "")
     name = given(env.get("MAIL_EHLO_DOMAIN")) or url.hostname or "localhost"
     with contextlib.suppress(ValueError):
         return f"[{'IPv6:' if ipaddress.ip_address(name).version == 6 else ''}{name}]"

@@ -116,7 +116,10 @@ def database_of(env_file: str, environment: dict[str, str], release: str = "") -
     values.update(
         {name: value for name, value in environment.items() if name.startswith(("DB_", "DATABASE_", "MYSQL_"))}
     )
-    env = _probe.database_values(values, _probe.database_keys(release))
+    try:
+        env = _probe.database_values(values, _probe.database_keys(release))
+    except ValueError as exc:
+        raise SnapshotError(f"{exc}; correct it, or give release_snapshot_command") from exc
     driver, name = env["DB_CONNECTION"], env.get("DB_DATABASE", "")
     if driver == "sqlite":
         if not os.path.isabs(name):
@@ -124,7 +127,7 @@ def database_of(env_file: str, environment: dict[str, str], release: str = "") -
         return Database("sqlite", name)
     if driver not in ("mysql", "mariadb", "pgsql"):
         raise SnapshotError(
-            f"DB_CONNECTION in {env_file} is {driver}, which has no built-in snapshot; give a snapshot_command"
+            f"DB_CONNECTION in {env_file} is {driver}, which has no built-in snapshot; give release_snapshot_command"
         )
     if not name:
         raise SnapshotError(f"DB_DATABASE in {env_file} is empty; it names the database")
@@ -169,7 +172,7 @@ def check_same(database: Database, told: dict[str, Any], env_file: str) -> None:
     theirs = " ".join(str(told[key]) for key in ("driver", "socket", "host", "port", "database") if told.get(key))
     raise SnapshotError(
         f"the application uses another database ({theirs}) than {env_file} names ({ours}); let DB_* there name the one "
-        f"that config/database.php makes of it, or give a snapshot_command"
+        f"that config/database.php makes of it, or give release_snapshot_command"
     )
 
 
@@ -204,7 +207,8 @@ class Server:
             if path:
                 return path
         package = "postgresql-client" if self.database.driver == "pgsql" else "mariadb-client"
-        raise NoDumperError(f"this host has no {' or '.join(names)}; install {package}, or give a snapshot_command")
+        lacks = f"this host has no {' or '.join(names)}"
+        raise NoDumperError(f"{lacks}; install {package}, or give release_snapshot_command")
 
     @contextlib.contextmanager
     def _secret(self, program: str) -> Iterator[tuple[list[str], dict[str, str], int]]:
@@ -275,7 +279,8 @@ class Server:
                 told = _probe.told_once(errors.read().decode("utf-8", "replace"))
                 # A dump without what another user made would not be whole.
                 lacks = re.search("denied|privilege", told)
-                remedy = f"; grant {self.database.user} what it lacks, or give a snapshot_command" if lacks else ""
+                advice = f"; grant {self.database.user} what it lacks, or give release_snapshot_command"
+                remedy = advice if lacks else ""
                 raise SnapshotError(
                     f"{os.path.basename(program)} exited {status}: {told[:500] or 'it said nothing'}{remedy}"
                 )
@@ -577,7 +582,7 @@ class Snapshots:
         if free < needed + _RESERVE:
             raise SnapshotError(
                 f"{self.directory} has {free // 2**20} MiB left, a snapshot of {database.name} may need "
-                f"{(needed + _RESERVE) // 2**20}; free some, or have it taken elsewhere by a snapshot_command"
+                f"{(needed + _RESERVE) // 2**20}; free some, or have it taken elsewhere by release_snapshot_command"
             )
         file = f"{name}.{'sqlite' if sqlite else 'sql'}.gz"
         sink = _Sink(os.path.join(self.directory, file))
@@ -616,10 +621,10 @@ class Snapshots:
         """
         started = time.monotonic()
         name = self._new(label)
-        told = self._have_run("snapshot_command", argv, release=release or name, snapshot=name)
+        told = self._have_run("release_snapshot_command", argv, release=release or name, snapshot=name)
         lines = [line.strip() for line in told.splitlines() if line.strip()]
         if not lines:
-            raise SnapshotError(f"snapshot_command {argv[0]} exited 0, but its output names no id")
+            raise SnapshotError(f"release_snapshot_command {argv[0]} exited 0, but its output names no id")
         self._check_id(lines[-1], argv[0])
         facts = {"driver": "command", "database": "", "release": release}
         return self._record(name, started, id=lines[-1], file="", size=0, sha256="", **facts)
@@ -631,8 +636,8 @@ class Snapshots:
         fault = fault or (f"the snapshot of {taken} has it, and may have been replaced" if taken else "")
         if fault:
             raise SnapshotError(
-                f"snapshot_command {program} exited 0, but its last line, {told[:100]!r}, is not the id of a new "
-                f"snapshot: {fault}; let that line be the id, and each snapshot have one of its own"
+                f"release_snapshot_command {program} exited 0, but its last line, {told[:100]!r}, is not the id of a "
+                f"new snapshot: {fault}; let that line be the id, and each snapshot have one of its own"
             )
 
     def _have_run(self, option: str, argv: list[str], **words: str) -> str:
@@ -672,13 +677,17 @@ class Snapshots:
         entry = self.get(snapshot)
         if not restoring:
             raise SnapshotError(
-                f"snapshot {snapshot} was taken by snapshot_command; restore it by the tool that took it, or give the "
-                f"restore_command that does"
+                f"snapshot {snapshot} was taken by release_snapshot_command; restore it by the tool that took it, or "
+                f"give the command that does in release_restore_command"
             )
         if not any("{snapshot}" in str(word) for word in restoring):
-            raise SnapshotError("restore_command has no {snapshot} in it, which stands for the id of what it restores")
+            raise SnapshotError(
+                "release_restore_command has no {snapshot} in it, which stands for the id of what it restores"
+            )
         if not taking:
-            raise SnapshotError("restore_command needs snapshot_command too, which first takes what is there now")
+            raise SnapshotError(
+                "release_restore_command needs release_snapshot_command too, which first takes what is there now"
+            )
         return entry
 
     def restore_managed(
@@ -695,7 +704,7 @@ class Snapshots:
         safety = self.by_command(taking, "before-restore")
 
         def load(wanted: str) -> None:
-            self._have_run("restore_command", restoring, snapshot=wanted, release=release)
+            self._have_run("release_restore_command", restoring, snapshot=wanted, release=release)
 
         try:
             load(entry["id"])

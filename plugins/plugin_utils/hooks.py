@@ -58,7 +58,7 @@ def hook_faults(hooks: Any, hosts: Sequence[str], groups: Mapping[str, Sequence[
         if name in hooks
     ]
     for name, entries in hooks.items():
-        if not isinstance(entries, Sequence) or isinstance(entries, str):
+        if not _is_list(entries):
             faults.append(f"release_hooks.{name} is a list of hooks")
             continue
         for number, entry in enumerate(entries, 1):
@@ -66,6 +66,10 @@ def hook_faults(hooks: Any, hosts: Sequence[str], groups: Mapping[str, Sequence[
             if fault:
                 faults.append(f"release_hooks.{name}, hook {number}: {fault}")
     return faults
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
 
 
 def entry_fault(name: str, entry: Any, hosts: Sequence[str], groups: Mapping[str, Sequence[str]]) -> str:
@@ -76,8 +80,13 @@ def entry_fault(name: str, entry: Any, hosts: Sequence[str], groups: Mapping[str
     unknown = set(entry) - {"tasks", "command", "hosts", "once", "chdir"}
     if unknown:
         return f"it has {', '.join(sorted(unknown))}; it may have tasks or command, and hosts, once, chdir"
-    if "command" in entry and (isinstance(entry["command"], str) or not entry["command"]):
+    if "command" in entry and not (_is_list(entry["command"]) and entry["command"]):
         return "command is a list of words, such as [php, artisan, about]; a shell line is [sh, -c, 'the line']"
+    if "tasks" in entry and not (isinstance(entry["tasks"], str) and entry["tasks"]):
+        return "tasks is the path of one task file, such as warm.yml; each file has a hook of its own"
+    wanted = entry.get("hosts") or []
+    if not all(isinstance(host, str) for host in ([wanted] if not _is_list(wanted) else wanted)):
+        return "hosts is the name of a host or group, or a list of names"
     if not resolve(entry.get("hosts"), hosts, groups):
         return f"no host of this release is in hosts: {entry['hosts']}; the controller is localhost"
     return ""

@@ -71,9 +71,10 @@ def keygen(*words: str, data: bytes) -> subprocess.CompletedProcess[bytes]:
         raise SignoffError(str(exc)) from exc
 
 
-def sign(data: bytes, namespace: str, key: str = "", public: str = "") -> str:
+def sign(data: bytes, namespace: str, key: str = "", public: str = "", by: str = "") -> str:
     """Sign with a key file, or with the key of the agent that belongs to a public key.
 
+    :param by: whose key that is, for the message of a failure
     :raises SignoffError: the key cannot be used
     """
     with tempfile.TemporaryDirectory() as directory:
@@ -85,7 +86,9 @@ def sign(data: bytes, namespace: str, key: str = "", public: str = "") -> str:
         result = keygen("-Y", "sign", "-n", namespace, "-f", path, data=data)
     if result.returncode != 0:
         reason = result.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no reason given"]
-        remedy = "" if key else "; add the key to the ssh-agent (ssh-add), or name its file with signoff_key"
+        # A file counts for who signs at the terminal, not for who has come to the keyboard.
+        remedy = f"; add it to the ssh-agent (ssh-add), or run it with -e signoff_by={by} -e signoff_key=FILE"
+        remedy = "" if key else remedy
         raise SignoffError(f"the SSH key {key or 'of signoff_people'} does not sign: {reason[0]}{remedy}")
     return result.stdout.decode()
 
@@ -354,6 +357,14 @@ class Document:
     def sha256(self) -> str:
         return digest({"approvals": self.data})
 
+    @property
+    def how_to_sign(self) -> str:
+        command = f"ssh-keygen -Y sign -n {APPROVAL} -f KEY"
+        if self.raw:
+            return f"{command} {self.origin}"
+        # Of the inventory, or of a vault: what stands beside them is not a part of what is approved.
+        return f"put {self.origin} into a plain file of its own, sign that ({command} FILE), and give it by -e @FILE"
+
     def proof(self) -> Entry:
         """The signed file as the record keeps it, so that its signature can be verified at any time."""
         return {
@@ -372,7 +383,7 @@ class Document:
         """
         if not self.signature:
             if must:
-                self.fault = f"{self.origin} is not signed: ssh-keygen -Y sign -n {APPROVAL} -f KEY {self.origin}"
+                self.fault = f"{self.origin} is not signed: {self.how_to_sign}"
             return
         try:
             self.signer, self.key = verify(self.raw, self.signature, signers, APPROVAL)
@@ -449,9 +460,7 @@ class Approvals:
         if document.signer and by != document.signer:
             raise SignoffError(f"{document.signer} signed the file, and cannot speak for {by}")
         if not document.signer and self.people.keys(by, APPROVAL):
-            raise SignoffError(
-                f"{by} has a key and has to sign the file: ssh-keygen -Y sign -n {APPROVAL} -f KEY {document.origin}"
-            )
+            raise SignoffError(f"{by} has a key and has to sign the file: {document.how_to_sign}")
         refusal = self.people.refusal(item, by)
         if refusal:
             raise SignoffError(refusal)

@@ -241,21 +241,21 @@ class Sitting:
         if not publics and not (self.key and self.people.allowed_signers):
             return {}
         key = self.key if name == self.by else ""
-        signature = self._signature(statement(data), key, publics)
+        signature = self._signature(statement(data), key, publics, name)
         _name, fingerprint = verify(statement(data), signature, self.people.signers(), SIGNOFF, name)
         return {"key": fingerprint, "signature": signature}
 
     @staticmethod
-    def _signature(text: bytes, key: str, publics: Sequence[str]) -> str:
+    def _signature(text: bytes, key: str, publics: Sequence[str], by: str) -> str:
         """The signature by a key file, or by whichever of somebody's keys the agent has."""
         if key or not publics:
-            return sign(text, SIGNOFF, key)
+            return sign(text, SIGNOFF, key, by=by)
         for public in publics[:-1]:
             try:
                 return sign(text, SIGNOFF, public=public)
             except SignoffError:
                 continue
-        return sign(text, SIGNOFF, public=publics[-1])
+        return sign(text, SIGNOFF, public=publics[-1], by=by)
 
     # At the terminal
 

@@ -164,7 +164,7 @@ def test_release_in_check_mode_of_what_is_new(stage):
         ({"release_hooks": {"before_swich": []}}, "before_swich, which is no hook"),
         ({"release_hooks": {"before_revert": [{"tasks": "/etc/hosts"}]}}, "hook 1: it needs command, a list of words"),
         ({"release_hooks": {"failed": [{"command": "sh -c x"}]}}, "command is a list of words"),
-        ({"release_drain": "nowhere.yml"}, "release_drain (nowhere.yml) is no task file"),
+        ({"release_drain": "nowhere.yml"}, "release_drain (nowhere.yml) names a task file that is not there: /"),
         ({"release_drain": "nginx"}, "release_drain needs the load balancers in release_drain_hosts"),
         ({"release_hooks": {"failed": [{"tasks": "/nowhere.yml"}]}}, "task files that are not there: /nowhere.yml"),
         (
@@ -234,7 +234,7 @@ def test_host_that_goes_away_before_the_switch_stops_the_release(stage):
     assert run.outcome()["live"]["web1"] == before[1]["web1"]
     text = told(run)
     assert "this host cannot be reached. live was " in text
-    assert "release again, from elsewhere with -e release_takeover=true" in text
+    assert "run the same again, from elsewhere with -e release_takeover=true" in text
     assert "web2: not reached, so what is live there is not known" in text
     stage.comes_back()
 

@@ -152,12 +152,69 @@ def test_hook_behind_the_proof_lets_a_single_host_finish_later(release, hook, at
         ({"release_restore_command": ["a", "{snapshot}"]}, "restores what release_snapshot_command has taken"),
         ({"release_restore_command": ["a"], "release_snapshot_command": ["b"]}, "has no {snapshot} in it"),
         ({"release_restore_command": ["a", "-s={snapshot}"], "release_snapshot_command": ["b"]}, ""),
+        (
+            {"release_restore_command": "a {snapshot}", "release_snapshot_command": ["b"]},
+            "release_restore_command is a list of words, such as [echo, hello]; a shell line is [sh, -c, 'the line']",
+        ),
+        ({"release_snapshot_command": "a b"}, "release_snapshot_command is a list of words"),
+        ({"release_drain_nginx_reload": "nginx -s reload"}, "release_drain_nginx_reload is a list of words"),
         ({"release_snapshot_command": ["b"]}, ""),
     ],
 )
 def test_command_that_restores_needs_the_other_one_and_an_id(release, commands, fault):
     faults = release(**commands).value("__release_common_faults")
     assert [fault in found for found in faults] == ([True] if fault else [])
+
+
+SHA256 = "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize(
+    ("given", "faults"),
+    [
+        ({}, []),
+        ({"release_build_host": "localhost"}, []),
+        (
+            {"release_build_host": "localhost", "release_migrate_host": "web9"},
+            ["release_migrate_host (web9) has to be a host of this run (app1, app2); mind --limit"],
+        ),
+        (
+            {"release_build_host": "web9"},
+            ["release_build_host (web9) has to be localhost or a host of this run (app1, app2); mind --limit"],
+        ),
+        (
+            {"release_drain": "drain.yml"},
+            [
+                "release_drain (drain.yml) names a task file that is not there: /srv/drain.yml; give none, nginx, "
+                "haproxy or a path"
+            ],
+        ),
+        ({"release_artifact_url": ARTIFACT, "release_artifact_sha256": SHA256.upper()}, []),
+    ],
+)
+def test_faults_of_a_request(release, given, faults):
+    loaded = release(release_version="v1", release_repository="git@git.example.com:app.git", **given)
+    assert loaded.value("__release_faults") == faults
+
+
+def test_checksum_in_capitals_is_that_of_the_build(release):
+    loaded = release(release_artifact_url=ARTIFACT, release_artifact_sha256=SHA256.upper())
+    loaded.variables["__release_build"] = {}
+    for name in ("__release_build_arguments", "__release_signoff_arguments"):
+        key = "sha256" if name == "__release_build_arguments" else "artifact_sha256"
+        assert loaded.template(loaded.variables[name][key]) == SHA256
+
+
+@pytest.mark.parametrize(
+    ("release_id", "text"),
+    [("", "live was X when it was last seen."), ("Q", "live was X when it was last seen; it may be Q now.")],
+)
+def test_what_a_host_that_is_away_may_run(release, release_id, text):
+    away = LIVE_X["app1"] | restored(__release_restore_result={})
+    loaded = release(registered=LIVE_X | {"app1": away})
+    loaded.variables |= {"__release_id": release_id, "__release_what": "Release v1"}
+    told = " ".join(filter(None, loaded.value("__release_story")))
+    assert f"{text} Its lock may be left: when the host is back, run the same again, from elsewhere with" in told
 
 
 # A rollback that restored the database

@@ -113,6 +113,15 @@ def test_host_with_nothing_but_what_is_live_is_to_be_left_out():
     assert refusal(new, host("A", "X", bad="A"), old, **names).endswith("live is X; release an earlier version again")
 
 
+@pytest.mark.parametrize("to", ["Q", "X"])
+def test_wrong_target_where_nothing_but_the_live_one_is_left_to_name(to):
+    assert refusal(host("X"), host("X"), to=to).endswith(
+        "every host has X, live is X; release an earlier version again"
+    )
+    assert refusal(host("X", current="A"), host("X"), to="Q").endswith("name another one by release_rollback_to")
+    assert "name another one" in rollback(host("X"), host("X"), to="Q", restore=True)["problems"][0]
+
+
 def test_live_everywhere_is_refused():
     assert "release_rollback_to=A is live already on every host" in refusal(host("Z", "A"), host("Z", "A"), to="A")
 

@@ -240,13 +240,18 @@ def test_isolation_that_is_asked_for_and_not_there(home, migrate):
     code, result = migrate(
         {"isolated": "always"}, migrations=[SAFE], not_isolated="the cache store array is not shared"
     )
-    assert (code, result["msg"], calls(home)) == (1, "migrate_isolated: the cache store array is not shared", [])
+    assert (code, result["msg"], calls(home)) == (
+        1,
+        "release_migrate_isolated: the cache store array is not shared",
+        [],
+    )
 
 
 def test_a_lock_that_another_process_holds_is_a_failure(home, migrate):
     code, result = migrate(migrations=[SAFE], mutex=True)
     assert (code, result["changed"], result["migrations"]) == (1, False, [])
     assert "another process runs migrate with the lock of --isolated, so nothing was applied" in result["msg"]
+    assert result["msg"].endswith("or leave it out once with -e release_migrate_isolated=never")
 
 
 def test_exit_status_0_without_a_migration_is_a_failure(home, migrate):

@@ -273,7 +273,8 @@ def test_a_snapshot_of_another_database_is_not_restored(lite, tmp_path, snapshot
     [
         ("DB_CONNECTION=sqlite\nDB_DATABASE=database.sqlite", "give SQLite's file by its absolute path"),
         ("DB_CONNECTION=sqlite\nDB_DATABASE=/nowhere.sqlite", "/nowhere.sqlite does not exist"),
-        ("DB_CONNECTION=mongodb", "which has no built-in snapshot"),
+        ("DB_CONNECTION=mongodb", "which has no built-in snapshot; give release_snapshot_command"),
+        ("DB_URL=mysql://ann:s3cr3t@[db/shop", "DB_URL in .env is no address; correct it"),
         ("DB_CONNECTION=mysql", "DB_DATABASE in"),
         (None, "cannot be read"),
     ],
@@ -284,6 +285,7 @@ def test_env_without_a_usable_database(tmp_path, snapshot, env, text):
     code, result = snapshot()
     assert code == 1
     assert text in result["msg"]
+    assert "s3cr3t" not in result["msg"]
 
 
 def test_environment_goes_before_env_file(lite, tmp_path, snapshot):
@@ -361,10 +363,10 @@ def test_command_that_restores(lite, managed):
 @pytest.mark.parametrize(
     "args, text",
     [
-        ({"restore_command": []}, "restore it by the tool that took it, or give the restore_command that does"),
-        ({"restore_command": ["true"]}, "restore_command has no {snapshot} in it"),
-        ({"command": []}, "restore_command needs snapshot_command too"),
-        ({"command": ["false"]}, "snapshot_command false exited 1: it said nothing"),
+        ({"restore_command": []}, "by the tool that took it, or give the command that does in release_restore_command"),
+        ({"restore_command": ["true"]}, "release_restore_command has no {snapshot} in it"),
+        ({"command": []}, "release_restore_command needs release_snapshot_command too"),
+        ({"command": ["false"]}, "release_snapshot_command false exited 1: it said nothing"),
     ],
 )
 def test_nothing_is_restored_without_both_commands(lite, managed, args, text):
@@ -397,7 +399,7 @@ def test_what_was_there_is_restored_when_the_command_fails(tmp_path, lite, manag
     (tmp_path / "backups" / first).unlink()
     code, result = managed(state="restored", id=first)
     assert (code, rows(lite)) == (1, ["first", "second"])
-    assert f"{first} was not restored: restore_command sh exited 1: cp: " in result["msg"]
+    assert f"{first} was not restored: release_restore_command sh exited 1: cp: " in result["msg"]
     assert "The database is what it was before, from shop-2" in result["msg"]
 
 
@@ -421,9 +423,9 @@ def test_a_dump_is_restored_without_commands(lite, snapshot, managed):
 @pytest.mark.parametrize(
     "command, text",
     [
-        (["sh", "-c", "echo no such instance >&2; exit 3"], "snapshot_command sh exited 3: no such instance"),
+        (["sh", "-c", "echo no such instance >&2; exit 3"], "release_snapshot_command sh exited 3: no such instance"),
         (["true"], "exited 0, but its output names no id"),
-        (["/nowhere"], "snapshot_command /nowhere cannot be run: No such file"),
+        (["/nowhere"], "release_snapshot_command /nowhere cannot be run: No such file"),
     ],
 )
 def test_command_that_fails(snapshot, place, command, text):
@@ -487,7 +489,10 @@ def test_options_of_each_client(tmp_path, mysql, snapshot, version, options):
             {"dump_status": 2, "dump_error": "Got error: 2013: Lost connection"},
             "exited 2: Got error: 2013: Lost connection",
         ),
-        ({"dump_status": 2, "dump_error": "Access denied"}, "grant app what it lacks, or give a snapshot_command"),
+        (
+            {"dump_status": 2, "dump_error": "Access denied"},
+            "grant app what it lacks, or give release_snapshot_command",
+        ),
         ({"dump": DUMP[:40]}, "exited 0, but its dump does not end as a whole one does"),
         ({"size": "9000000000000000"}, "a snapshot of app may need"),
     ],

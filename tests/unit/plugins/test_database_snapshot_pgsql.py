@@ -287,7 +287,7 @@ def test_dump_of_what_the_account_may_not_read(shop, snapshot, tmp_path):
     code, result = snapshot()
     assert (code, list(tmp_path.glob("snapshots/*"))) == (1, [])
     assert "permission denied for table log" in result["msg"]
-    assert "; grant shop what it lacks, or give a snapshot_command" in result["msg"]
+    assert "; grant shop what it lacks, or give release_snapshot_command" in result["msg"]
 
 
 def test_password_is_in_no_list_of_processes_and_no_result(shop, snapshot):

@@ -101,7 +101,7 @@ def test_secret_is_on_no_command_line_and_in_no_result(live, web):
 def test_secret_that_is_none(live, secret):
     code, result = down(live, maintenance_secret=secret)
     assert (code, is_down(live), marker(live)) == (1, False, None)
-    assert "maintenance_secret needs 8 characters or more" in result["msg"]
+    assert "release_maintenance_secret needs 8 characters or more" in result["msg"]
 
 
 def test_checks_get_through(live, web, fpm):
@@ -132,7 +132,7 @@ def test_maintenance_that_does_not_show_is_none(live, http_server):
     url = http_server() + "/up"
     code, result = down(live, health_url=url)
     assert code == 1
-    assert f"maintenance is on, but {url[:-2]} answered 200, not 503; let maintenance_path" in result["msg"]
+    assert f"maintenance is on, but {url[:-2]} answered 200, not 503; let release_maintenance_path" in result["msg"]
     live.run("revert", previous="r2", release="r2")
     assert (is_down(live), marker(live)) == (False, None)
 
@@ -540,7 +540,7 @@ def test_flags_are_set_beside_laravels_own(live, web, flag, monkeypatch):
     code, result = down(live, health_url=web, maintenance_flags=[str(flag)])
     assert (code, flag.exists(), is_down(live)) == (0, True, True), result.get("msg")
     assert evidence(result)["shown"].endswith(
-        "not seen from here: this host has no address of its own, or no health_url)"
+        "not seen from here: this host has no address of its own, or no release_http_url)"
     )
     live.run("up", release="r2", health_url=web)
     assert (flag.exists(), is_down(live)) == (False, False)

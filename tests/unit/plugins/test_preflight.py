@@ -216,7 +216,7 @@ def test_checks_run_side_by_side():
 
 def test_check_without_end_is_named_and_not_waited_for():
     checks = [("names", "the name shop", 0, lambda: time.sleep(60)), ("space", "du", 30, lambda: ["full"])]
-    late = "the name shop gave no answer within 0 s; see why, or leave out the check 'names'"
+    late = "the name shop gave no answer within 0 s; see why, or leave this out with release_expect: {skip: [names]}"
     assert _preflight.side_by_side(checks) == [("names", late), ("space", "full")]
 
 
@@ -406,12 +406,38 @@ def test_debug_mode_where_the_inventory_knows_better(site, told):
         ("https://shop.example.com:8443", False),
         ("https://shop.example.com/sub", False),
         ("https://shop.example.com:none", False),
+        ("https://[shop.example.com", False),
         ("", False),
     ],
 )
 def test_application_url(site, told, url, well):
     site.write_env(APP_URL=url)
     assert (told({"app_url": "https://shop.example.com"}) == []) is well
+
+
+@pytest.mark.parametrize(
+    "check, label, name, values",
+    [
+        ("database", "the database", "DB_URL", {"DB_CONNECTION": "mysql"}),
+        ("redis", "Redis", "REDIS_URL", {"CACHE_STORE": "redis"}),
+        ("queue", "the queue", "SQS_PREFIX", {"QUEUE_CONNECTION": "sqs"}),
+        ("mail", "the mail host", "MAIL_URL", {"MAIL_MAILER": "smtp"}),
+        ("mail", "the mail host", "APP_URL", {"MAIL_MAILER": "smtp", "MAIL_HOST": "127.0.0.1", "MAIL_PORT": "1"}),
+    ],
+)
+def test_address_that_is_none(site, told, warned, check, label, name, values):
+    """It is one problem among the others, and Python's message about it would have the password."""
+    site.write_env(**values, **{name: f"https://ann:{SECRET}@shop\u2100.example.com/x"}, APP_DEBUG="true")
+    debug, problem = told()
+    assert debug.startswith("APP_DEBUG is true in ")
+    assert problem == (
+        f"{label} cannot be looked at: {name} in .env is no address; correct that, "
+        f"or leave this out with release_expect: {{skip: [{check}]}}"
+    )
+    assert told({"skip": [check, "environment"]}) == []
+    assert told({"warn": [check, "environment"]}) == []
+    assert problem in warned[1]
+    assert SECRET not in str(warned)
 
 
 def test_environment_that_cannot_be_read(site, told):

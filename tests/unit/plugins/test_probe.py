@@ -95,10 +95,12 @@ def test_redis_without_password(redis_server, password):
         ({"REDIS_URL": "redis://127.0.0.1", "REDIS_PASSWORD": "se%63ret"}, ["AUTH", "se%63ret"]),
         ({"REDIS_URL": "redis://app@", "REDIS_PASSWORD": "se%63ret"}, ["AUTH", "app", "se%63ret"]),
         ({"REDIS_URL": "redis://:se%2563ret@127.0.0.1:{port}", "REDIS_USERNAME": "app"}, ["AUTH", "se%63ret"]),
+        # PHP minds no brackets before the @.
+        ({"REDIS_URL": "redis://:s[e]c[ret@127.0.0.1:{port}"}, ["AUTH", "s[e]c[ret"]),
     ],
 )
 def test_redis_with_password(redis_server, values, words):
-    port = redis_server("se%63ret")
+    port = redis_server(words[-1])
     values = {name: value.format(port=port) for name, value in values.items()}
     assert _probe.redis_problem(redis_env(port, **values)) is None
     assert redis_server.received == [words, ["PING"]]
@@ -295,11 +297,11 @@ def test_database_file_that_is_missing(home, module):
 
 @pytest.mark.parametrize("name", ["DB_URL", "DATABASE_URL"])
 def test_database_by_its_url(home, module, name):
-    env = {**MYSQL, name: "postgres://eve:p%40ss@[::1]:6543/store?sslmode=require"}
+    env = {**MYSQL, name: "postgres://eve:p%40[ss]@[::1]:6543/store?sslmode=require"}
     assert _probe.database_problem(module, "php", env, {}) is None
     connection = json.loads((home / "connection.json").read_text())
     assert connection["dsn"] == "pgsql:host=::1;port=6543;dbname=store"
-    assert (connection["username"], connection["password"]) == ("eve", "p@ss")
+    assert (connection["username"], connection["password"]) == ("eve", "p@[ss]")
 
 
 BEFORE_11 = "'default' => env('DB_CONNECTION', 'mysql'), 'connections' => ['mysql' => ['url' => env('DATABASE_URL')]]"

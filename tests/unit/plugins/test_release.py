@@ -473,7 +473,8 @@ def test_shared_file_that_is_nowhere(live):
     (live.root / "shared/.env").unlink()
     code, result = live.run("stage", **live.artifact())
     assert code == 1
-    assert "shared/.env does not exist and the release brings none" in result["msg"]
+    text = "shared/.env does not exist and the release brings none; create it, or correct release_shared_files"
+    assert text in result["msg"]
 
 
 def test_damaged_artifact_is_not_unpacked(live):
@@ -547,7 +548,7 @@ def test_artifact_that_was_fetched_is_not_fetched_again(live, served, http_serve
 @pytest.mark.parametrize(
     "status, requests, message",
     [
-        (403, 1, "answered 403 Forbidden; check artifact_url and its credentials"),
+        (403, 1, "answered 403 Forbidden; check release_artifact_url and its credentials"),
         (503, 3, "answered 503 Service Unavailable (tried 3 times); check that this host reaches it"),
     ],
 )

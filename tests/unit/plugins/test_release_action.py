@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -28,29 +30,30 @@ def test_clock_skew_is_what_the_time_of_the_run_does_not_explain(clock, skew):
     assert clock_skew(clock, began=100.0, ended=103.0) == skew
 
 
+# One host for each case: to start Ansible takes longer than all of its tasks.
 PLAY = """
 - hosts: all
   gather_facts: false
   tasks:
-    - name: Run it
-      slipway.laravel.{{ module }}: "{{ arguments }}"
-      register: result
+    - name: Release
+      slipway.laravel.release: "{{ arguments }}"
+      register: released
       ignore_errors: true
-    - name: Keep the result, and a copy of what came to the controller
-      ansible.builtin.copy:
-        content: "{{ result | to_json }}"
-        dest: "{{ home }}/result.json"
-        mode: "0600"
-      check_mode: false
+      when: module == "release"
+    - name: Build
+      slipway.laravel.release_build: "{{ arguments }}"
+      register: built
+      ignore_errors: true
+      when: module == "release_build"
     - name: Look at the artifact on the controller while the run lasts
-      ansible.builtin.shell: cp "{{ result.handover }}" "{{ home }}/copy"; stat -c %a "$(dirname {{ result.handover }})"
+      ansible.builtin.shell: cp "{{ built.handover }}" "{{ copy }}"; stat -c %a "$(dirname {{ built.handover }})"
       register: found
-      when: result.handover is defined
-    - name: Keep it
-      ansible.builtin.copy:
-        content: "{{ found.stdout | default('') }}"
-        dest: "{{ home }}/mode"
-        mode: "0600"
+      when: built.handover is defined
+    - name: Tell the result
+      ansible.builtin.debug:
+        msg: >-
+          result
+          {{ [released if module == 'release' else built, found.stdout | default('')] | to_json | b64encode }}
 """
 
 # Played in the module's place, so that the connection and the action plugins are all that is real.
@@ -74,7 +77,8 @@ if given["phases"]:
 open(given["artifact"], "wb").write(given["content"].encode() * given["size"])
 size = os.stat(given["artifact"]).st_size
 digest = given["sha256"] or hashlib.sha256(open(given["artifact"], "rb").read()).hexdigest()
-module.exit_json(release="r1", artifact=given["artifact"], sha256=digest, size=size, failed=given["root"] == "bad")
+found = {"release": os.path.basename(given["artifact"]), "sha256": digest, "size": size}
+module.exit_json(artifact=given["artifact"], failed=given["root"] == "bad", **found)
 """
 
 
@@ -87,12 +91,17 @@ class Controller:
             (collection / "plugins" / name).symlink_to(ROOT / "plugins" / name)
         for name in ("release", "release_build"):
             (collection / f"plugins/modules/{name}.py").write_text(MODULE % (time.time() - 3600))
-        (home / "play.yml").write_text(PLAY.replace("{{ module }}", "MODULE"))
+        (home / "play.yml").write_text(PLAY)
         (home / "artifact").write_text("the artifact")
 
-    def run(self, module, *options, environment=None, **arguments):
-        (self.home / "play.yml").write_text(PLAY.replace("{{ module }}", module))
-        variables = {"arguments": arguments, "home": str(self.home)}
+    def run(self, *options, environment=None, **cases):
+        """Run a module for each case, given with its arguments; return what came of each, by its name."""
+        common = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+        hosts = {
+            name: {**common, "module": module, "arguments": arguments, "copy": str(self.home / f"copy-{name}")}
+            for name, (module, arguments) in cases.items()
+        }
+        (self.home / "hosts.yml").write_text(json.dumps({"all": {"hosts": hosts}}))
         settings = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "SLIPWAY_"))},
             "ANSIBLE_COLLECTIONS_PATH": str(self.home),
@@ -101,12 +110,16 @@ class Controller:
             "ANSIBLE_PIPELINING": "true",
             **(environment or {}),
         }
-        words = ["-i", "host,", "-c", "local", "-e", json.dumps(variables), *options]
-        python = f"ansible_python_interpreter={sys.executable}"
-        command = [Path(sys.executable).parent / "ansible-playbook", "play.yml", "-e", python, *words]
+        command = [Path(sys.executable).parent / "ansible-playbook", "play.yml", "-i", "hosts.yml", *options]
         done = subprocess.run(command, cwd=self.home, env=settings, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
-        return json.loads((self.home / "result.json").read_text())
+        told = dict(re.findall(r'ok: \[(\w+)\] => \{\s+"msg": "result (\S+)"', done.stdout))
+        assert set(told) == set(cases), done.stdout
+        results = {}
+        for name, text in told.items():
+            results[name], mode = json.loads(base64.b64decode(text))
+            results[name]["mode"] = mode
+        return results
 
     def left(self):
         return [path for place in ("controller", "remote") for path in (self.home / place).rglob("*.tar.gz")]
@@ -117,26 +130,45 @@ def controller(tmp_path_factory):
     return Controller(tmp_path_factory.mktemp("controller"))
 
 
-def test_artifact_goes_along_and_is_gone_afterwards(controller):
-    source = str(controller.home / "artifact")
-    (phase,) = controller.run("release", phases=["stage"], artifact_from=source)["phases"]
+@pytest.fixture(scope="module")
+def plain(controller):
+    """What comes of a run as an operator starts it."""
+    source, built = str(controller.home / "artifact"), str(controller.home / "built")
+    another = hashlib.sha256(b"another").hexdigest()
+    build = {"content": "x", "size": 1}
+    results = controller.run(
+        staged=("release", {"phases": ["stage"], "artifact_from": source}),
+        looked=("release", {"phases": ["preflight"]}),
+        nowhere=("release", {"phases": ["stage"], "artifact_from": "/nowhere"}),
+        handed=("release_build", {"artifact": built, "content": "12\n4", "size": 70000, "handover": True}),
+        kept=("release_build", {**build, "artifact": f"{built}-2"}),
+        failed=("release_build", {**build, "artifact": f"{built}-3", "root": "bad", "handover": True}),
+        damaged=("release_build", {**build, "artifact": f"{built}-4", "sha256": another, "handover": True}),
+    )
+    assert controller.left() == [], "of what went along, and ansible-playbook has removed its directory"
+    return results
+
+
+def test_artifact_goes_along_and_is_gone_afterwards(controller, plain):
+    (phase,) = plain["staged"]["phases"]
     assert phase["read"] == "the artifact"
     assert phase["artifact"].startswith(str(controller.home / "remote"))
-    assert controller.left() == []
 
 
-def test_clock_of_the_host_is_compared_with_ours(controller):
-    (phase,) = controller.run("release", phases=["preflight"])["phases"]
+def test_clock_of_the_host_is_compared_with_ours(plain):
+    (phase,) = plain["looked"]["phases"]
     assert phase["artifact"] is None
     assert -3700 < phase["clock_skew"] < -3500
 
 
-def test_lock_of_a_run_whose_process_has_ended_is_taken(controller):
-    (phase,) = controller.run("release", phases=["preflight"])["phases"]
-    ended, living = phase["controller"], identity(os.getpid())
+def test_lock_of_a_run_whose_process_has_ended_is_taken(controller, plain):
+    ended, living = plain["looked"]["phases"][0]["controller"], identity(os.getpid())
     assert ended.rpartition(" ")[0].rpartition(" ")[0] == living.rpartition(" ")[0].rpartition(" ")[0]
-    held = {holder: controller.run("release", phases=["preflight"], root=holder) for holder in (ended, living)}
-    assert {holder: result["failed"] for holder, result in held.items()} == {ended: False, living: True}
+    held = controller.run(
+        ended=("release", {"phases": ["preflight"], "root": ended}),
+        living=("release", {"phases": ["preflight"], "root": living}),
+    )
+    assert {holder: result["failed"] for holder, result in held.items()} == {"ended": False, "living": True}
 
 
 def test_of_processes_elsewhere_nobody_can_tell():
@@ -157,23 +189,14 @@ def test_process_that_proc_hides_is_not_gone(monkeypatch):
     assert not gone(known)
 
 
-def test_check_mode_takes_nothing_along(controller):
-    result = controller.run("release", "--check", phases=["stage"], artifact_from="/nowhere")
-    assert result["phases"][0]["artifact"] is None
+def test_artifact_that_is_not_on_the_controller(plain):
+    assert "the artifact /nowhere is not on the controller" in plain["nowhere"]["msg"]
 
 
-def test_artifact_that_is_not_on_the_controller(controller):
-    result = controller.run("release", phases=["stage"], artifact_from="/nowhere")
-    assert "the artifact /nowhere is not on the controller" in result["msg"]
-
-
-def test_artifact_comes_to_the_controller(controller):
-    path = controller.home / "built"
-    result = controller.run("release_build", artifact=str(path), content="12\n4", size=70000, handover=True)
-    assert (controller.home / "copy").read_bytes() == path.read_bytes()
-    assert (controller.home / "mode").read_text() == "700"
-    assert result["handover"].startswith(str(controller.home / "controller"))
-    assert controller.left() == [], "ansible-playbook has removed its directory"
+def test_artifact_comes_to_the_controller(controller, plain):
+    assert (controller.home / "copy-handed").read_bytes() == (controller.home / "built").read_bytes()
+    assert plain["handed"]["mode"] == "700"
+    assert plain["handed"]["handover"].startswith(str(controller.home / "controller"))
 
 
 class Shell(release_build.ActionModule):
@@ -218,48 +241,54 @@ def test_who_may_read_the_artifact(login, become_user, may):
     assert Shell(login, become_user).login_may_read() is may
 
 
-def test_artifact_stays_where_nobody_else_needs_it(controller):
-    result = controller.run("release_build", artifact=str(controller.home / "built"), content="x", size=1)
-    assert "handover" not in result
+@pytest.mark.parametrize("case", ["kept", "failed"])
+def test_artifact_stays_where_nobody_else_needs_it_and_of_a_failed_build(plain, case):
+    assert "handover" not in plain[case]
+    assert plain[case]["artifact"]
 
 
-def test_failed_build_hands_nothing_over(controller):
-    built = str(controller.home / "built")
-    result = controller.run("release_build", artifact=built, content="x", size=1, root="bad", handover=True)
-    assert "handover" not in result
-
-
-def test_artifact_that_was_damaged_on_its_way(controller):
-    digest = hashlib.sha256(b"another").hexdigest()
-    built = str(controller.home / "built")
-    result = controller.run("release_build", artifact=built, content="x", size=1, sha256=digest, handover=True)
-    assert "damaged on its way" in result["msg"]
-    assert controller.left() == []
+def test_artifact_that_was_damaged_on_its_way(plain):
+    assert "damaged on its way" in plain["damaged"]["msg"]
 
 
 RECORDED = {"ANSIBLE_CALLBACKS_ENABLED": "slipway.laravel.release_record"}
 PASSED_OVER = {**RECORDED, "SLIPWAY_SIGNATURE": "requird"}
 
 
-@pytest.mark.parametrize(
-    ("module", "arguments"), [("release", {"phases": ["preflight", "stage"]}), ("release_build", {"root": "/nowhere"})]
-)
-def test_nothing_is_released_when_ansible_passes_over_the_callback_that_records(controller, module, arguments):
-    result = controller.run(module, environment=PASSED_OVER, **arguments)
+@pytest.fixture(scope="module")
+def passed_over(controller):
+    """What comes of a run for which Ansible passes over the callback that records."""
+    return controller.run(
+        environment=PASSED_OVER,
+        released=("release", {"phases": ["preflight", "stage"]}),
+        built=("release_build", {"root": "/nowhere"}),
+        reverted=("release", {"phases": ["revert"]}),
+    )
+
+
+@pytest.mark.parametrize("case", ["released", "built"])
+def test_nothing_is_released_when_ansible_passes_over_the_callback_that_records(passed_over, case):
+    result = passed_over[case]
     assert result["failed"] is True
     assert "could not be recorded: the callback slipway.laravel.release_record is enabled, but is not" in result["msg"]
 
 
-@pytest.mark.parametrize(
-    ("environment", "phase"),
-    [(RECORDED, "preflight"), ({"SLIPWAY_SIGNATURE": "requird"}, "preflight"), (PASSED_OVER, "revert")],
-    ids=["recorded", "not enabled", "what follows preflight is never stopped"],
-)
-def test_a_release_that_is_recorded_or_need_not_be_goes_on(controller, environment, phase):
-    result = controller.run("release", environment=environment, phases=[phase])
-    assert result["phases"][0]["phase"] == phase
+def test_what_follows_preflight_is_never_stopped(passed_over):
+    assert passed_over["reverted"]["phases"][0]["phase"] == "revert"
 
 
-def test_check_mode_needs_no_record(controller):
-    result = controller.run("release", "--check", environment=PASSED_OVER, phases=["preflight"])
+@pytest.mark.parametrize("environment", [RECORDED, {"SLIPWAY_SIGNATURE": "requird"}], ids=["recorded", "not enabled"])
+def test_a_release_that_is_recorded_or_need_not_be_goes_on(controller, environment):
+    result = controller.run(environment=environment, looked=("release", {"phases": ["preflight"]}))["looked"]
     assert result["phases"][0]["phase"] == "preflight"
+
+
+def test_check_mode_takes_nothing_along_and_needs_no_record(controller):
+    results = controller.run(
+        "--check",
+        environment=PASSED_OVER,
+        staged=("release", {"phases": ["stage"], "artifact_from": "/nowhere"}),
+        looked=("release", {"phases": ["preflight"]}),
+    )
+    assert results["staged"]["phases"][0]["artifact"] is None
+    assert results["looked"]["phases"][0]["phase"] == "preflight"

@@ -217,7 +217,57 @@ def test_repository_that_is_not_there(build, home, check):
     code, result = build(repository=f"{home}/nowhere", _ansible_check_mode=check)
     assert code == 1
     assert result["msg"].startswith(f"repository {home}/nowhere cannot be read from this host: fatal: ")
-    assert result["msg"].endswith("check release_repository, release_deploy_key and release_known_hosts")
+    users = f"and the SSH keys and known_hosts of the user that builds (id {os.geteuid()}); release_deploy_key and "
+    assert f"; check release_repository, {users}" in result["msg"]
+
+
+ROW = "@" * 59
+CHANGED = f"""{ROW}
+@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @
+{ROW}
+IT IS POSSIBLE THAT SOMEONE IS DOING SOMETHING NASTY!
+The fingerprint for the ED25519 key sent by the remote host is
+SHA256:0Yi6.
+Host key for git.example.com has changed and you have requested strict checking.
+Host key verification failed.
+"""
+LOOSE = f"""{ROW}
+@         WARNING: UNPROTECTED PRIVATE KEY FILE!          @
+{ROW}
+Permissions 0644 for '/app/key' are too open.
+Load key "/app/key": bad permissions
+git@git.example.com: Permission denied (publickey).
+"""
+MISSING = """Warning: Identity file /app/key not accessible: No such file or directory.
+git@git.example.com: Permission denied (publickey).
+"""
+ADDED = """Warning: Permanently added the ED25519 host key for IP address '192.0.2.1' to the list of known hosts.
+git@git.example.com: Permission denied (publickey).
+"""
+DENIED = "git@git.example.com: Permission denied (publickey)"
+
+
+@pytest.mark.parametrize(
+    "said, reason",
+    [
+        (CHANGED, "WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!; Host key verification failed"),
+        (LOOSE, f"WARNING: UNPROTECTED PRIVATE KEY FILE!; {DENIED}"),
+        (MISSING, f"Warning: Identity file /app/key not accessible: No such file or directory; {DENIED}"),
+        (ADDED, DENIED),
+        ("", "fatal: Could not read from remote repository"),
+    ],
+)
+@pytest.mark.parametrize("check", [False, True])
+def test_reason_of_ssh_is_told(build, home, said, reason, check):
+    (home / "said").write_text(said)
+    (home / "bin/ssh").write_text(f"#!/bin/sh\ncat '{home}/said' >&2\nexit 255\n")
+    (home / "bin/ssh").chmod(0o755)
+    result = build(repository="git@git.example.com:app.git", ssh_key="/app/key", _ansible_check_mode=check)[1]
+    assert result["msg"] == (
+        f"repository git@git.example.com:app.git cannot be read from this host: {reason}; check release_repository, "
+        "release_deploy_key and release_known_hosts, and run the site playbook (--tags layout), which writes them to "
+        "the hosts"
+    )
 
 
 @pytest.fixture

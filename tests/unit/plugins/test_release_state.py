@@ -401,7 +401,7 @@ def test_node_release(site):
     args = {**NODE, "restart_commands": commands, **node_artifact(site)}
     code, result = site.run("preflight", "stage", "switch", "restart", "finish", **args)
     assert (code, site.current()) == (0, "r3"), result.get("msg")
-    assert result["phases"][1]["probe"] == "not asked: no probe_command is given"
+    assert result["phases"][1]["probe"] == "not asked: no release_probe_command is given"
     assert os.path.realpath(site.path("r3") / "uploads") == str(site.root / "shared/uploads")
     calls = (site.home / "calls").read_text().splitlines()
     reload = "systemctl reload-or-restart node-shop.service"

@@ -185,8 +185,9 @@ def test_signature_names_who_signed_and_holds_for_nothing_else(keys):
 
 def test_key_that_cannot_sign_says_what_to_do(keys, monkeypatch):
     monkeypatch.setenv("SSH_AUTH_SOCK", "")
-    with pytest.raises(SignoffError, match="ssh-agent"):
-        sign(b"text", SIGNOFF, "", keys["ann"][1])
+    remedy = r"; add it to the ssh-agent \(ssh-add\), or run it with -e signoff_by=ann -e signoff_key=FILE"
+    with pytest.raises(SignoffError, match=remedy):
+        sign(b"text", SIGNOFF, "", keys["ann"][1], by="ann")
     with pytest.raises(SignoffError, match="/nowhere"):
         sign(b"text", SIGNOFF, "/nowhere")
 
@@ -366,7 +367,21 @@ def test_signed_file_speaks_for_who_signed_it(binding, keys):
 
 def test_who_has_a_key_has_to_use_it(binding, keys):
     given, team = proven(binding, keys, "", tests={"by": "bob"})
-    assert "bob has a key and has to sign the file" in find(binding, [given], "tests", team=team)[1][0]
+    reason = find(binding, [given], "tests", team=team)[1][0]
+    text = "bob has a key and has to sign the file: ssh-keygen -Y sign -n slipway-approval -f KEY approvals.yml"
+    assert reason.endswith(text)
+
+
+@pytest.mark.parametrize("must", [False, True])
+def test_approvals_of_a_variable_are_to_be_put_into_a_file_that_can_be_signed(binding, keys, must):
+    given = document(binding, tests={"by": "bob"})
+    given.origin = "signoff_approvals"
+    team = people(bob={"roles": ["qa"], "key": keys["bob"][1]})
+    given.prove(team.signers(), must)
+    assert find(binding, [given], "tests", team=team)[1][0].endswith(
+        "put signoff_approvals into a plain file of its own, sign that (ssh-keygen -Y sign -n slipway-approval -f KEY "
+        "FILE), and give it by -e @FILE"
+    )
 
 
 def test_file_changed_after_it_was_signed(binding, keys):
@@ -613,7 +628,7 @@ def test_nobody_signs_with_the_name_of_another_one(binding, keys, monkeypatch):
     team = people(ann={"key": keys["ann"][1]}, bob={"roles": ["qa"], "key": keys["bob"][1]})
     desk = Desk(binding, "during", "after_verify", answers=["n bob", "s", "q"], team=team, key=keys["ann"][0])
     assert desk.statuses() == {"late": ("open", "", "none")}
-    assert "ssh-agent" in desk.asked[2]
+    assert "or run it with -e signoff_by=bob -e signoff_key=FILE" in desk.asked[2]
     wrong = Desk(binding, "during", "after_verify", answers=["s", "q"], team=team, key=keys["bob"][0])
     assert wrong.statuses() == {"late": ("open", "", "none")}
     assert "that key is bob's, not ann's" in wrong.asked[1]

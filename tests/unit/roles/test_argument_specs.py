@@ -112,3 +112,19 @@ def test_notification_that_would_reach_nobody_is_refused(notify: dict[str, str],
     found = ArgumentSpecValidator(spec).validate({"release_notify": [notify]}).error_messages
     assert all(error in message for message in found)
     assert bool(found) is bool(error)
+
+
+@pytest.mark.parametrize(
+    ("sentry", "error"),
+    [
+        ({}, ""),
+        ({"url": "https://sentry.example.com", "token": "x", "org": "acme", "projects": ["shop"]}, ""),
+        ({"url": "https://sentry.example.com"}, "parameters are required together: url, token, org, projects"),
+        ({"adress": "https://sentry.example.com"}, "release_sentry.adress. Supported parameters include: org, proj"),
+    ],
+)
+def test_sentry_that_could_not_be_told_is_refused(sentry: dict[str, Any], error: str) -> None:
+    spec = {"release_sentry": options("release")["release_sentry"]}
+    found = ArgumentSpecValidator(spec).validate({"release_sentry": sentry}).error_messages
+    assert all(error in message for message in found)
+    assert bool(found) is bool(error)
