@@ -786,7 +786,7 @@ class Phases(DatabasePhases, MaintenancePhases):
         if self.module.check_mode:
             return {"changed": False}
         started = well_at = time.monotonic()
-        patience = self.params["timeout"]
+        patience, settled = self.params["timeout"], _SETTLED
         # Workers may have a long job in hand. Visitors shall not see pages that are not well for as long.
         patience_for_pages = min(patience, self.params["health_timeout"] or patience)
         while True:
@@ -798,9 +798,12 @@ class Phases(DatabasePhases, MaintenancePhases):
             problems = pages + self._worker_problems(running, finishing)
             answers, problem = (0, "") if problems else self._burst()
             pages += [problem] if problem else []
-            problems = problems or pages or self._short_lived(running)
+            short_lived = [] if problems or pages else self._short_lived(running, settled)
+            problems = problems or pages or short_lived
             if not problems:
                 break
+            # It takes longer to end on a busy machine, and whoever runs it starts it again and again.
+            settled *= 2 if short_lived else 1
             well_at = well_at if pages else time.monotonic()
             if late or time.monotonic() > well_at + patience_for_pages:
                 seconds = patience if late else patience_for_pages
@@ -853,8 +856,8 @@ class Phases(DatabasePhases, MaintenancePhases):
             f"alone; see its log, and start its program"
         )
 
-    def _short_lived(self, running: list[dict[str, Any]]) -> list[str]:
-        """Wait until the youngest of the counted workers has lasted for a moment, and name those that have not.
+    def _short_lived(self, running: list[dict[str, Any]], settled: float) -> list[str]:
+        """Wait until the youngest of the counted workers has lasted for some seconds, and name those that have not.
 
         One that is older ends by design, after so many jobs or so long; and what a worker has started comes and goes.
         """
@@ -864,10 +867,10 @@ class Phases(DatabasePhases, MaintenancePhases):
         # How long a server of Node has been loading before it answered is not known.
         ages = {worker["pid"]: worker["age"] if self.laravel else 0.0 for worker in running}
         ours = [w for w in running if w["release"] == self.release and w["command"] != _RENDERER]
-        young = [worker for worker in (self._alone(ours) if self.laravel else ours) if ages[worker["pid"]] < _SETTLED]
+        young = [worker for worker in (self._alone(ours) if self.laravel else ours) if ages[worker["pid"]] < settled]
         if not young:
             return []
-        time.sleep(_SETTLED - min(ages[worker["pid"]] for worker in young))
+        time.sleep(settled - min(ages[worker["pid"]] for worker in young))
         after = self._workers()
         pids = {worker["pid"] for worker in after}
         # One that is to end after a job has a successor.

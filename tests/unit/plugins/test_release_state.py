@@ -487,6 +487,19 @@ def test_node_server_that_took_long_to_load_has_to_last_as_well(site, monkeypatc
     assert "ended as soon as it had started" in result["msg"]
 
 
+def test_node_server_that_is_started_again_has_to_last_longer_than_the_one_before(site, monkeypatch):
+    monkeypatch.setattr(_phases, "_SETTLED", 1.0)
+    site.path("r1").mkdir()
+    site.lock()
+    site.run("switch", release="r1", **NODE)
+    node = shutil.copy(shutil.which("sleep"), site.home / "bin/node")
+    # The second one lasts longer than what was asked of the first one.
+    with subprocess.Popen(["sh", "-c", f"{node} 0.8; {node} 2; exec true"], cwd=site.path("r1")):
+        code, result = site.run("verify", release="r1", workers={"node": 1}, timeout=4, **NODE)
+    assert code == 1
+    assert "r1 is not well after 4 s: 0 of 1 servers" in result["msg"]
+
+
 def test_one_of_two_node_servers_that_is_missing_is_named(site):
     site.path("r1").mkdir()
     site.lock()
