@@ -192,7 +192,7 @@ def test_preflight_without_environment_or_php(site):
     (site.root / "shared/.env").unlink()
     msg = site.run("preflight", release="", php="php-none")[1]["msg"]
     assert "php-none cannot be run" in msg
-    assert "shared/.env does not exist; put the application's environment into laravel_env" in msg
+    assert "shared/.env does not exist; write it, or put the application's environment into laravel_env" in msg
 
 
 def test_preflight_before_the_site_playbook(site):
