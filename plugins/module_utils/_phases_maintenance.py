@@ -211,6 +211,7 @@ class MaintenancePhases(PhaseBase):
             self._set_flag(flag)
         shown = []
         changed = bool(new)
+        entrance = ""
         if application:
             told = self._order(path, True)
             if not told["is"]:
@@ -220,11 +221,12 @@ class MaintenancePhases(PhaseBase):
                 by_hand = True
                 self._write_marker({**written, "application": False})
             changed = changed or not told["was"]
+            entrance = "secret" if told["ours"] else "earlier secret"
             shown.append(self._show_shut(path))
         if flags:
             shown.append(self._show_flags(strict=not application))
         evidence = {"changed": changed, "path": os.path.join(path, _STATE_FILES[0]) if application else flags[0]}
-        evidence["shown"] = "; ".join(shown)
+        evidence.update(shown="; ".join(shown), entrance=entrance)
         if by_hand:
             evidence["left"] = "it was in maintenance already, put up by hand: this run leaves that as it is"
         return evidence
