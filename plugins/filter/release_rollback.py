@@ -53,6 +53,10 @@ options:
     type: list
     elements: str
     default: []
+  migrate_host:
+    description: The host that O(database) is of.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -199,7 +203,12 @@ def target_problems(
 
 
 def restore_problems(
-    snapshots: Snapshots, target: str, confirm: str, maintenance: str, restore_command: Sequence[str]
+    snapshots: Snapshots,
+    target: str,
+    confirm: str,
+    maintenance: str,
+    restore_command: Sequence[str],
+    migrate_host: str,
 ) -> list[str]:
     problems = []
     if maintenance == "never":
@@ -236,9 +245,11 @@ def restore_problems(
         )
         others = snapshots.listed()
         told = f"{what}; the database stays as it is without rollback_restore_snapshot. " + (
-            f"The snapshots that there are can be restored with -e rollback_confirm=<id>: {others}"
+            "The snapshots that there are can be restored with -e rollback_restore_snapshot=true "
+            f"-e rollback_confirm=<id>: {others}"
             if others
-            else "There are no snapshots"
+            else f"There are no snapshots{f' on {migrate_host}' if migrate_host else ''}. They lie on the host that "
+            "migrated: it has to be a host of this run, and release_migrate_host"
         )
     return [*problems, refused + told]
 
@@ -252,6 +263,7 @@ def release_rollback(
     confirm: str = "",
     maintenance: str = "auto",
     restore_command: Sequence[str] = (),
+    migrate_host: str = "",
 ) -> dict[str, Any]:
     """Where a rollback goes, and what stops it."""
     if not all("releases" in found for found in preflights):
@@ -267,7 +279,7 @@ def release_rollback(
     target = target or common_target(preflights)
     problems = target_problems(preflights, target, to, restore, hosts)
     if restore and target:
-        problems += restore_problems(snapshots, target, confirm, maintenance, restore_command)
+        problems += restore_problems(snapshots, target, confirm, maintenance, restore_command, migrate_host)
     return {"target": target, "problems": problems}
 
 
