@@ -17,8 +17,8 @@ description:
   - The record holds who released what, when and onto which hosts, each phase with its evidence, failures, and the
     outcome,
     which is one of V(success), V(rolled back), V(reverted), V(aborted) (before anything was live) or V(partial) (hosts
-    differ, or what is live on one of them is not known); besides what is live on each host, and how many modules the
-    run of the playbook carried out there.
+    differ that did not before, or what is live on one of them is not known); besides what is live on each host, and
+    how many modules the run of the playbook carried out there.
   - A run that found nothing to do, and a run in check mode, leave no record. Playbooks without a release are left
     alone.
   - Records of an inventory are entered in its ledger, C(ledger.jsonl), a chain as well. Each record and the ledger are
@@ -224,6 +224,17 @@ def runs_no_module(action: str) -> bool:
     return action.rpartition(".")[2] in ON_CONTROLLER
 
 
+def parted(phases: list[dict[str, Any]]) -> bool:
+    """Say whether hosts that served the same before a run went back to different releases.
+
+    Others differed before it: a new host has none, and a fleet may have been split on purpose.
+    """
+    before = {phase["host"]: phase.get("current") for phase in phases if phase["phase"] == "preflight"}
+    lives = {phase["host"]: phase.get("current") for phase in phases if phase["phase"] == "revert"}
+    pairs = {(before.get(host, ""), live) for host, live in lives.items()}
+    return len(pairs) > len({had for had, dummy in pairs})
+
+
 def outcome_of(phases: list[dict[str, Any]], failed: bool, lost: bool = False) -> str:
     """Say in one word how a run ended, from its phases in order.
 
@@ -236,8 +247,7 @@ def outcome_of(phases: list[dict[str, Any]], failed: bool, lost: bool = False) -
             return "partial"
         if not switched:
             return "aborted"
-        lives = {phase["host"]: phase.get("current") for phase in phases if phase["phase"] == "revert"}
-        return "reverted" if switched <= reverted and len({*lives.values()}) == 1 else "partial"
+        return "reverted" if switched <= reverted and not parted(phases) else "partial"
     if any(phase["phase"] in BROUGHT for phase in phases):
         return "success" if switched else "unchanged"
     # One that finishes what a killed rollback has begun may find each host switched.

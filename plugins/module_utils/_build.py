@@ -71,6 +71,9 @@ RULES: dict[str, Any] = {
 }
 EMPTY = "repository is empty; give the address of the git repository"
 
+# Directories of a commit that nothing of an application serves or loads.
+_UNUSED = (".github/", "docs/", "tests/")
+
 # What the record of a release keeps of a build.
 _RECORDED = ("commit", "sha256", "size", "commits", "steps", "reused", "parts")
 
@@ -309,14 +312,7 @@ class Build:
             self.module.warn(f"the submodules {', '.join(left_out)} are left out; release_submodules brings them in")
         if not os.path.isdir(self.app):
             raise self.runner.error(f"path {self.params['path']} is no directory of commit {commit[:8]}")
-        pointers = _git.lfs_pointers(self.app)
-        if pointers:
-            more = f" and {len(pointers) - 3} more" if pointers[3:] else ""
-            raise self.runner.error(
-                f"build: {', '.join(pointers[:3])}{more} are pointers of Git LFS in the place of files; install "
-                f"git-lfs on this host and run git lfs install as the user that builds, or keep them out of releases "
-                f"by export-ignore in .gitattributes"
-            )
+        self._judge_pointers(_git.lfs_pointers(self.app))
         if self.params["kind"] == "laravel":
             self.composer()
         front_end = FrontEnd(self.runner, self.parts, self.params, self.tree)
@@ -330,6 +326,22 @@ class Build:
         requires = _artifact.requirements(_artifact.read_tree(self.app), self.params["kind"])
         path = self.pack(release, committed_at)
         return {**self.result(path, manifest, requires), "reused": self.reused(), "parts": self.parts.report}
+
+    def _judge_pointers(self, pointers: list[str]) -> None:
+        """Stop at files that Git LFS has not brought, unless the application has no use for any of them."""
+        if not pointers:
+            return
+        used = [name for name in pointers if not name.startswith(_UNUSED)]
+        shown = used or pointers
+        more = f" and {len(shown) - 3} more" if shown[3:] else ""
+        told = (
+            f"{', '.join(shown[:3])}{more} are pointers of Git LFS in the place of files; install git-lfs on this host "
+            f"and run git lfs install as the user that builds, or keep them out of releases by export-ignore in "
+            f".gitattributes"
+        )
+        if used:
+            raise self.runner.error(f"build: {told}")
+        self.module.warn(told)
 
     def result(self, path: str, manifest: dict[str, Any], requires: dict[str, Any]) -> dict[str, Any]:
         sha256 = self.module.sha256(path)
@@ -361,13 +373,25 @@ class Build:
             os.makedirs(os.path.dirname(autoload), exist_ok=True)
             write_atomic(autoload, f"<?php // ComposerAutoloaderInit{content_hash or self.module.sha256(lock)}::\n")
         self._composer(install)
-        out = _parts.links_out(self.app, ("vendor/*/*",))
-        if out:
-            raise self.runner.error(
-                f"build: {', '.join(out)} would lead out of the release; remove symlink from the options of that "
-                f"repository in composer.json, so that Composer copies the package"
-            )
+        self._judge_links(_parts.links_out(self.app, ["vendor/*/*"]))
         self.parts.save("composer", "vendor", key, self.app, ["vendor"])
+
+    def _judge_links(self, out: dict[str, str]) -> None:
+        """Stop at packages that are linked to where they are built; a place outside of that may be on each host."""
+        area = os.path.realpath(self.area) + os.sep
+        lost: list[str] = []
+        elsewhere: list[str] = []
+        for name, target in out.items():
+            outside = os.path.isabs(target) and not os.path.realpath(target).startswith(area)
+            (elsewhere if outside else lost).append(f"{name} -> {target}")
+        remedy = (
+            "remove symlink from the options of that repository in composer.json, so that Composer copies the package"
+        )
+        if lost:
+            raise self.runner.error(f"build: {', '.join(lost)} would lead out of the release; {remedy}")
+        if elsewhere:
+            told = f"{', '.join(elsewhere)} leads to what each host has to have, since no release does"
+            self.module.warn(f"{told}; otherwise {remedy}")
 
     def _composer(self, arguments: list[str]) -> str:
         environment = {"COMPOSER_AUTH": self.composer_auth} if self.composer_auth else {}

@@ -30,6 +30,8 @@ _START = re.compile(r"\ufeff?\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.]*)\s*=[^\S\
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 
 
+# Words that Laravel's env() makes nothing of.
+NOTHING = frozenset(("null", "(null)", "empty", "(empty)"))
 # What is compiled into a front end (Vite, Laravel Mix, laravel-vite-plugin), so that every visitor gets it.
 _COMPILED = re.compile(r"(?:VITE|MIX)_|ASSET_URL\Z")
 
@@ -123,13 +125,15 @@ def compiled(values: Mapping[str, str]) -> dict[str, str]:
     """Return what of the values of an ``.env`` file a front end is built with.
 
     What is left of ``${NAME}`` in these is meant as a reference, too: Vite also takes a later value for it, and in
-    ``laravel_env`` it was written as it stands in ``.env.example``.
+    ``laravel_env`` it was written as it stands in ``.env.example``. A word for nothing is empty, as it is where
+    developers leave it out: to JavaScript ``null`` would be a text, and a name of a host.
     """
 
     def replace(found: re.Match[str]) -> str:
         return values.get(found["name"], found[0])
 
-    return {name: re.sub(_NESTED, replace, value) for name, value in values.items() if _COMPILED.match(name)}
+    meant = {name: re.sub(_NESTED, replace, value) for name, value in values.items() if _COMPILED.match(name)}
+    return {name: "" if value.lower() in NOTHING else value for name, value in meant.items()}
 
 
 def _put(text: str, values: dict[str, str]) -> str:

@@ -104,8 +104,11 @@ class FrontEnd:
         return self.runner.read_json(os.path.join(self.app, "package.json"))
 
     def _refuse_typing_errors(self, scripts: dict[str, Any]) -> None:
-        """Stop where a script builds the front end, but not the one that is to do it."""
-        other = _OF_MIX.intersection(scripts) and not self.node
+        """Stop where a script builds the front end, but not the one that is to do it.
+
+        Laravel 8 brings one to every application; without a lock, nobody has ever run it.
+        """
+        other = _OF_MIX.intersection(scripts) and not self.node and self._locks(LOCKS)
         if self.script and (self.script != "build" or other):
             raise self.runner.error(
                 f"build: package.json has no script {self.script}, only {', '.join(scripts) or 'none at all'}; name "
@@ -132,10 +135,8 @@ class FrontEnd:
             )
         return {name: value for name, value in values.items() if name not in names}
 
-    def _choose(self) -> None:
-        """Find the package manager by its lock file, which a workspace has in a directory above."""
-        wanted: str = self.params["package_manager"]
-        managers = LOCKS if wanted == "auto" else {wanted: LOCKS[wanted]}
+    def _locks(self, managers: dict[str, tuple[str, ...]]) -> dict[str, str]:
+        """Return the lock files of package managers, which a workspace has in a directory above."""
         directory = self.app
         while True:
             found = {
@@ -145,8 +146,14 @@ class FrontEnd:
                 if os.path.isfile(os.path.join(directory, lock))
             }
             if found or directory == self.tree:
-                break
+                return found
             directory = os.path.dirname(directory)
+
+    def _choose(self) -> None:
+        """Find the package manager by its lock file."""
+        wanted: str = self.params["package_manager"]
+        managers = LOCKS if wanted == "auto" else {wanted: LOCKS[wanted]}
+        found = self._locks(managers)
         if not found:
             *names, last = (locks[0] for locks in managers.values())
             wanted = f"{', '.join(names)} or {last}" if names else last
@@ -285,7 +292,7 @@ class FrontEnd:
         if os.path.isdir(modules) and self.params["node_prune"] and os.path.dirname(self.lock) == self.app:
             self._run(self._argv("prune"))
         if not standalone:
-            self._refuse_packages_elsewhere(modules)
+            self._judge_packages(modules)
         if not os.path.isdir(modules):
             return
         for name in (*_NOTES, "node_modules/.cache"):
@@ -305,25 +312,38 @@ class FrontEnd:
                 return ""
             root, below = os.path.dirname(root), os.path.join(os.path.basename(root), below)
 
-    def _refuse_packages_elsewhere(self, modules: str) -> None:
-        """Stop where the packages of the application are not in its own directory, which is all that is released."""
+    def _judge_packages(self, modules: str) -> None:
+        """Look whether the packages of the application are in its own directory, which is all that is released."""
         dependencies = self._package().get("dependencies") or {}
-        out = _parts.links_out(self.app, ("node_modules/*", "node_modules/@*/*"))
+        # Nitro, and so Nuxt, has put all that the server needs beside it.
+        if not dependencies or os.path.isfile(os.path.join(self.app, ".output/server/index.mjs")):
+            return
+        remedy = (
+            "let the build bundle them (in Next.js by output: 'standalone') and name what it has bundled in "
+            "devDependencies, or give the application a lock outside of the workspace"
+        )
+        if not os.path.isdir(modules):
+            raise self.runner.error(
+                f"build: {self.manager} made no node_modules, so that the release would lack its packages; set "
+                f"nodeLinker: node-modules in .yarnrc.yml, {remedy}"
+            )
+        out = _parts.links_out(self.app, [f"node_modules/{name}" for name in dependencies])
         in_workspace = os.path.dirname(self.lock) != self.app
         lacking = [name for name in dependencies if in_workspace and not os.path.isdir(os.path.join(modules, name))]
-        remedy = "give the application a lock outside of the workspace, or set output: 'standalone' in next.config.js"
-        if not os.path.isdir(modules) and dependencies:
-            problem = f"{self.manager} made no node_modules, so that the release would lack its packages"
-            remedy = f"set nodeLinker: node-modules in .yarnrc.yml, {remedy}"
-        elif out:
-            more = f" and {len(out) - 3} more" if out[3:] else ""
-            problem = f"{', '.join(out[:3])}{more} would lead out of the release"
+        if out:
+            shown = [f"{name} -> {target}" for name, target in out.items()]
+            more = f" and {len(shown) - 3} more" if shown[3:] else ""
+            problem = f"{', '.join(shown[:3])}{more} would lead out of the release"
             remedy = f"for packages by file: put install-links=true into .npmrc, otherwise {remedy}"
         elif lacking:
             problem = f"node_modules of the application lacks {', '.join(lacking)}, which the workspace has at its root"
         else:
             return
-        raise self.runner.error(f"build: {problem}; {remedy}")
+        # A server that was bundled never looks there.
+        self.runner.module.warn(
+            f"{problem}; a server that needs them will not start, as release_probe_command shows before the switch: "
+            f"{remedy}"
+        )
 
 
 def _remove(path: str) -> None:

@@ -26,6 +26,11 @@ _LFS_POINTER, _LFS_POINTER_BELOW = b"version https://git-lfs.github.com/spec/", 
 
 # A credential helper that gives git the password of its environment; printf is a part of the shell, no process.
 _HELPER = """!f() { [ "$1" != get ] || printf 'password=%s\\n' "$SLIPWAY_GIT_PASSWORD"; }; f"""
+# One for an address with a user alone, which may be a token: no password, unless git has a program to ask for it.
+_EMPTY_ANSWER = (
+    """!f() { [ "$1" != get ] || [ "${GIT_ASKPASS-$(git config core.askPass || echo "$SSH_ASKPASS")}" ] """
+    """|| echo password=; }; f"""
+)
 
 
 def ssh_command(key: str | None, known_hosts: str | None) -> str:
@@ -72,7 +77,7 @@ def environment(address: str) -> dict[str, str]:
         address = scheme + server + address[given.end() :]
         user, separator, password = credentials.partition(":")
         asked = f"credential.{scheme}{server}"
-        settings = [(f"{asked}.username", unquote(user)), (f"{asked}.helper", _HELPER)]
+        settings = [(f"{asked}.username", unquote(user)), (f"{asked}.helper", _HELPER if separator else _EMPTY_ANSWER)]
         if separator:
             # Those of the user are asked only for a password that the address does not have.
             settings.insert(0, (f"{asked}.helper", ""))

@@ -176,12 +176,12 @@ class Layout:
         return [*place, *self._link_problems(), *self._shared_problems(), *self._foreign_problems()]
 
     def _place_problems(self) -> list[str]:
-        """Refuse releases on another disk than the rest: a rename brings them there, and relative links lead back."""
+        """Refuse a place that a rename cannot bring releases to, or that relative links do not lead back from."""
         place = os.path.realpath(self.releases_dir)
-        if place != os.path.join(os.path.realpath(self.root), "releases"):
+        if os.path.realpath(os.path.join(os.path.dirname(place), "shared")) != os.path.realpath(self.shared_dir):
             what = f"is a link to {place}, from where a release does not find what it shares"
-        elif os.path.ismount(self.releases_dir):
-            what = "is a mount of its own, and a release is unpacked beside it"
+        elif os.stat(place).st_dev != os.stat(self.private_dir).st_dev:
+            what = f"is on another filesystem than {self.private_dir}, where a release is unpacked"
         else:
             return []
         return [f"{self.releases_dir} {what}; let all of {self.root} lie there, by a link or a mount at {self.root}"]

@@ -113,9 +113,10 @@ class Migrations:
 
     # The plan
 
-    def plan(self) -> dict[str, Any]:
+    def plan(self, first: bool = False) -> dict[str, Any]:
         """Return what is pending, its SQL and its risks. Changes nothing.
 
+        :param first: whether no release is live yet, so that in a database without tables nothing can be lost
         :raises MigrationError: the application does not boot, or its database cannot be asked
         """
         answer = self._ask("plan")
@@ -126,8 +127,10 @@ class Migrations:
         for name in answer["pending"]:
             if name not in planned:
                 risks.append({"migration": name, **_doubt("its SQL cannot be told, since one before it ended PHP")})
+        nothing_to_lose = first and answer.get("empty", False)
         for risk in risks:
-            risk["needs_consent"] = _needs_consent(risk)
+            harmless = nothing_to_lose and risk["kind"] == "unknown" and not risk["elsewhere"]
+            risk["needs_consent"] = _needs_consent(risk) and not harmless
         return {
             "pending": [name for name in answer["pending"] if name not in skipped],
             "skipped": skipped,

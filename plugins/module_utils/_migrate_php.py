@@ -417,15 +417,25 @@ $app->make('events')->listen('Illuminate\Database\Events\ConnectionEstablished',
         $guard($event->connection);
     }
 });
-if ($schema !== '') {
+// The tables besides that of the migrations, where none has run; null where they are not known.
+$others = null;
+if (!$ran && isset($questions[$own->getDriverName()])) {
     $known = config('database.migrations');
     $own_table = $own->getTablePrefix() . (is_array($known) ? $known['table'] : $known);
-    $tables = $own->select($questions[$own->getDriverName()]['tables']);
-    $others = array_filter($tables, function ($table) use ($own_table) {
-        return $table->name !== $own_table && strpos($table->name, 'sqlite_') !== 0;
-    });
+    try {
+        $tables = $own->select($questions[$own->getDriverName()]['tables']);
+        $others = array_filter($tables, function ($table) use ($own_table) {
+            return $table->name !== $own_table && strpos($table->name, 'sqlite_') !== 0;
+        });
+    } catch (Throwable $error) {
+        // Such as a server that is too old for the question.
+    }
+}
+$answer['empty'] = $others === [];
+if ($schema !== '') {
     $answer['migrations'][] = [
-        'migration' => $schema, 'statements' => [], 'error' => null, 'skipped' => false, 'over' => count($others),
+        'migration' => $schema, 'statements' => [], 'error' => null, 'skipped' => false,
+        'over' => $others === null ? 'how many is not known' : count($others),
     ];
 }
 $resolve = Closure::bind(function ($migrator, $file, $name) {

@@ -109,18 +109,18 @@ def environment_inputs(given: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in {**own, **given}.items() if name != "COMPOSER_AUTH"}
 
 
-def links_out(app: str, patterns: tuple[str, ...]) -> list[str]:
+def links_out(app: str, patterns: list[str]) -> dict[str, str]:
     """Return the links in a directory that lead out of it, each with its target: a release would not have that.
 
     :param patterns: where to look, from the directory on
     """
-    found = []
+    found = {}
     for pattern in patterns:
         for path in sorted(glob.glob(os.path.join(glob.escape(app), pattern))):
             if os.path.islink(path):
                 target = os.path.normpath(os.path.join(os.path.dirname(path), os.readlink(path)))
                 if os.path.isabs(os.readlink(path)) or not target.startswith(app + os.sep):
-                    found.append(f"{os.path.relpath(path, app)} -> {os.readlink(path)}")
+                    found[os.path.relpath(path, app)] = os.readlink(path)
     return found
 
 

@@ -65,7 +65,7 @@ class DatabasePhases(PhaseBase):
             # Nothing was staged.
             nothing: dict[str, Any] = {"pending": [], "skipped": [], "sql": {}, "risks": [], "destructive": False}
             return {"changed": False, **nothing, "sql_file": ""}
-        plan = self._migrations().plan()
+        plan = self._migrations().plan(first=self.layout.current() is None)
         text = plan.pop("text")
         file = self._plan_file() if plan["pending"] and not self.module.check_mode else ""
         if file:

@@ -42,7 +42,10 @@ try {
     $pdo = new PDO($p['dsn'], $p['username'], $p['password'], $options);
     $pdo->query('select 1');
 } catch (Throwable $error) {
-    fwrite(STDERR, $error->getMessage());
+    // What was wrong with a certificate stands in the first of them.
+    for (; $error; $error = $error->getPrevious()) {
+        fwrite(STDERR, $error->getMessage() . "\n");
+    }
     exit(1);
 }
 """
@@ -52,9 +55,11 @@ _CONNECTIONS = re.compile(r"""['"]connections['"]\s*=>""")
 _URL_KEY = re.compile(r"""\benv\(\s*['"](DB_URL|DATABASE_URL)['"]""")
 _DEFAULT_CONNECTION = re.compile(r"""['"]default['"]\s*=>\s*env\(\s*['"]DB_CONNECTION['"]\s*,\s*['"]([^'"]+)['"]""")
 _TRUST = re.compile(r"ATTR_SSL_VERIFY_SERVER_CERT\b")
+# What PHP and the clients below it say of a certificate that they do not trust.
+_STRANGER = re.compile(r"certificate verify failed|(?:peer|server) certificate|verify peer", re.IGNORECASE)
 
 # What Laravel's env() makes nothing of, or false.
-_NOTHING = frozenset(("", "null", "(null)", "empty", "(empty)", "false", "(false)"))
+_NOTHING = _dotenv.NOTHING | {"", "false", "(false)"}
 
 parse_dotenv = _dotenv.parse_dotenv
 
@@ -83,8 +88,8 @@ class DatabaseKeys(NamedTuple):
     urls: tuple[str, ...] = ("DB_URL", "DATABASE_URL")
     # What an ``.env`` without DB_CONNECTION means.
     connection: str = "mysql"
-    # False where it may trust a server of MySQL without a look at its certificate.
-    verified: bool = True
+    # False where it may trust a server of MySQL without a look at its certificate, None where that is not known.
+    verified: bool | None = None
 
 
 def database_keys(release: str) -> DatabaseKeys:
@@ -176,10 +181,11 @@ def database_problem(
         authority = env.get("MYSQL_ATTR_SSL_CA")
         if authority and not os.path.isabs(authority):
             return None  # relative to where the release runs
-        if authority and keys.verified and not os.access(authority, os.R_OK):
+        if authority and keys.verified is not False and not os.access(authority, os.R_OK):
             return f"{authority} (MYSQL_ATTR_SSL_CA in .env) cannot be read; put it there, or correct MYSQL_ATTR_SSL_CA"
         if authority:
-            options = {"SSL_CA": authority, **({} if keys.verified else {"SSL_VERIFY_SERVER_CERT": False})}
+            trusts = {"SSL_VERIFY_SERVER_CERT": False} if keys.verified is False else {}
+            options = {"SSL_CA": authority, **trusts}
     login = {"username": env.get("DB_USERNAME") or None, "password": env.get("DB_PASSWORD") or None}
     question = json.dumps({"dsn": dsn, **login, "mysql": options})
     rc, out, err = module.run_command(
@@ -188,6 +194,13 @@ def database_problem(
     if rc == 0:
         return None
     told = told_once(err or out)
+    if keys.verified is None and _STRANGER.search(told):
+        # Not asked again without a look at it: whoever answers there would get the login.
+        module.warn(
+            f"the login to the database {where} of .env was not tried: its certificate does not fit MYSQL_ATTR_SSL_CA "
+            f"({told}), and only the release will tell whether it has to (ATTR_SSL_VERIFY_SERVER_CERT)"
+        )
+        return None
     return f"the database {where} of .env cannot be used: {told}; start it, or correct {variables} in .env"
 
 

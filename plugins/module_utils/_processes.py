@@ -101,6 +101,11 @@ def _processes() -> list[_Process]:
     return found
 
 
+def _releases(root: str) -> str:
+    """Return how paths of releases begin, where the kernel tells them: it knows no links."""
+    return os.path.realpath(os.path.join(root, "releases")) + os.sep
+
+
 def _release_of(path: str, releases: str) -> str:
     # A removed directory is shown as "<path> (deleted)".
     if not path.startswith(releases):
@@ -168,7 +173,7 @@ def workers(root: str, node: bool = False) -> list[dict[str, Any]]:
     Only processes whose working directory this user may see are found: those of the application's own user, or all for
     root.
     """
-    releases = os.path.join(os.path.realpath(root), "releases") + os.sep
+    releases = _releases(root)
     booted, up, ticks = _booted(), _uptime(), os.sysconf("SC_CLK_TCK")
     found: list[dict[str, Any]] = []
     for process in _processes():
@@ -206,8 +211,7 @@ def stray_problem(root: str) -> str:
     One that was started by the path of its artisan may have any working directory. What code it holds only that would
     tell: the path may lead to another release now than it did when the process was started.
     """
-    root = os.path.realpath(root)
-    releases = os.path.join(root, "releases") + os.sep
+    root, releases = os.path.realpath(root), _releases(root)
     found = []
     for process in _processes():
         if _release_of(process.cwd, releases) or any(_SHORT.fullmatch(word) for word in process.words):
@@ -215,8 +219,9 @@ def stray_problem(root: str) -> str:
         for path, command in zip(process.words, process.words[1:]):
             if os.path.basename(path) == "artisan" and os.path.isabs(path) and command in WORKER_COMMANDS:
                 # As a part of the application's root: another application may lie below it.
-                inside = os.path.relpath(os.path.realpath(os.path.dirname(path)), root).split(os.sep)[0]
-                found += [f"{command} (pid {process.pid})"] if inside in (".", "current", "releases") else []
+                place = os.path.realpath(os.path.dirname(path))
+                inside = os.path.relpath(place, root).split(os.sep)[0] in (".", "current")
+                found += [f"{command} (pid {process.pid})"] if inside or _release_of(place, releases) else []
     if not found:
         return ""
     return (
@@ -227,7 +232,7 @@ def stray_problem(root: str) -> str:
 
 def artisan(root: str, commands: tuple[str, ...]) -> dict[int, str]:
     """Return the processes of artisan commands that run in a release below a root, each with that release."""
-    releases = os.path.join(os.path.realpath(root), "releases") + os.sep
+    releases = _releases(root)
     found = {
         process.pid: _release_of(process.cwd, releases)
         for process in _processes()
@@ -251,7 +256,7 @@ def releases_in_use(root: str) -> set[str]:
     request that PHP-FPM answers has the directory of its script as working directory. A file that is merely open stays
     readable without a name.
     """
-    releases = os.path.join(os.path.realpath(root), "releases") + os.sep
+    releases = _releases(root)
     used: set[str] = set()
     for process in _processes():
         # Its program is mapped as well.

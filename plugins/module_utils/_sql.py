@@ -550,7 +550,9 @@ class Classifier:
 
     def _table(self, cursor: _Cursor) -> str:
         """Step over the name of a table and return it, without the schema where that is the usual one."""
-        name = cursor.name()
+        return self._usual(cursor.name())
+
+    def _usual(self, name: str) -> str:
         return next((name[len(schema) :] for schema in self._schemas if name.lower().startswith(schema)), name)
 
     def _is_new(self, table: str) -> bool:
@@ -751,15 +753,35 @@ class Classifier:
             if not self._is_new(table) and self._has_rows(table):
                 self._risk("truncate", table, "every row is lost")
 
+    def _meant(self, tokens: list[Token]) -> dict[str, set[str]]:
+        """Return the tables that a name in a statement with joins may stand for: it may be an alias, also one that is
+        the name of another table."""
+        meant: dict[str, set[str]] = {}
+        if any((token.kind, token.text) == ("word", "partition") for token in tokens):
+            return meant  # stands before an alias
+        for number, token in enumerate(tokens):
+            begins = token.kind == "word" and token.text in ("from", "join", "straight_join", "using")
+            if begins or (token.kind == "sign" and token.text in (",", "(")):
+                # Schema, table and alias.
+                cursor = _Cursor(tokens[number + 1 : number + 6])
+                table = self._table(cursor)
+                cursor.take("as")
+                for name in filter(None, (table.rpartition(".")[2], cursor.name())):
+                    meant.setdefault(name.lower(), set()).add(table)
+        return meant
+
     def _delete(self, cursor: _Cursor) -> None:
         words = [token.text for token in cursor.rest() if token.kind == "word"]
         while cursor.take_any("low_priority", "quick", "ignore"):
             pass
         begins = cursor.take("from")
         if self.dialect == "mysql" and (not begins or "using" in words):
-            # What is named here may be an alias, also one that is the name of another table.
-            for name in cursor.names():
-                self._risk("delete_data", name, "deletes rows")
+            targets = cursor.names()
+            meant = self._meant(cursor.rest())
+            for name in targets:
+                tables = {self._usual(name)} if "." in name else meant.get(name.lower(), set())
+                if not tables or any(table.lower() not in self._created for table in tables):
+                    self._risk("delete_data", next(iter(tables)) if len(tables) == 1 else name, "deletes rows")
             return
         cursor.take("only")
         table = self._table(cursor)

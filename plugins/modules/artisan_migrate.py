@@ -143,7 +143,8 @@ risks:
       returned: always
     needs_consent:
       description: Whether a release asks for consent to it. It is destructive, V(unknown), or a V(long_lock) of a table
-        that is large or of unknown size.
+        that is large or of unknown size. Of what is V(unknown) the first release into a database without tables asks
+        for none.
       type: bool
       returned: always
     destructive:

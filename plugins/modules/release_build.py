@@ -14,7 +14,8 @@ description:
     npm, yarn or pnpm, and packs the result as one compressed tar with a checksum.
   - Runs on one host of a release; the other hosts get the artifact. Needs C(git), and C(composer) and the package
     manager where the application has a C(composer.json) or a C(package.json). Files that are kept by Git LFS need
-    C(git-lfs), set up by C(git lfs install) for the user that builds; without it such a build stops.
+    C(git-lfs), set up by C(git lfs install) for the user that builds; without it such a build stops, unless only
+    C(tests), C(docs) and C(.github) have such files.
   - Of O(root) only C(.slipway) is used, and made where it is missing. So the build can be delegated to the controller,
     with a directory of its own there, one for each application. Nothing that is live is touched, and a build that fails
     leaves nothing but the copy of the repository. Where O(root) has no C(releases), the newest 3 artifacts are kept.
@@ -24,8 +25,8 @@ description:
   - The script that builds the front end finds C(VITE_*), C(MIX_*) and C(ASSET_URL) of the application's C(.env) in its
     environment, and nothing else of it, since these are compiled into what every visitor gets. They are those of
     C(shared/.env) in O(root), or where there is none, of the first host in O(offers). What O(environment) gives, or a
-    file of the commit that Vite reads (C(.env), C(.env.production)), stays. A name in C(.env.example) that nobody gives
-    is named in a warning.
+    file of the commit that Vite reads (C(.env), C(.env.production)), stays. C(null) and C(empty) are given as empty. A
+    name in C(.env.example) that nobody gives is named in a warning.
   - With O(artifact) or O(artifact_url) nothing is built; the artifact that is given is checked, and described as if it
     had been built.
 author:

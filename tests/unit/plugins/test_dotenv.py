@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.slipway.laravel.plugins.filter.dotenv import FilterModule, dotenv
-from ansible_collections.slipway.laravel.plugins.module_utils._dotenv import merge, parse_dotenv
+from ansible_collections.slipway.laravel.plugins.module_utils._dotenv import compiled, merge, parse_dotenv
 
 
 @pytest.mark.parametrize(
@@ -73,6 +73,14 @@ def test_input_that_is_no_mapping(values):
 def test_byte_order_mark_is_no_part_of_the_first_name():
     assert parse_dotenv("\ufeffA=1\nB=2\n") == {"A": "1", "B": "2"}
     assert merge("\ufeffA=1\n", {"A": 2}) == "\ufeffA=2\n"
+
+
+def test_front_end_gets_no_word_for_nothing():
+    words = {"ASSET_URL": "null", "VITE_A": "(NULL)", "MIX_B": "Empty", "VITE_C": "(empty)"}
+    refers = {"HOST": "null", "VITE_HOST": "${HOST}", "VITE_URL": "https://${HOST}"}
+    others = {"VITE_D": "false", "VITE_E": "nulls"}
+    expected = {**dict.fromkeys(words, ""), "VITE_HOST": "", "VITE_URL": "https://null", **others}
+    assert compiled({**words, **refers, **others}) == expected
 
 
 def test_name_of_the_filter():

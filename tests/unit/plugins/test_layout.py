@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
@@ -264,7 +266,7 @@ def test_what_lies_beside_releases_that_are_served_is_no_problem(layout, tmp_pat
 
 
 def test_releases_on_another_disk(layout, tmp_path):
-    """Relative links of a release lead elsewhere from there, and its processes are not seen."""
+    """Relative links of a release lead elsewhere from there, unless what is shared lies beside it."""
     (tmp_path / "disk").mkdir()
     os.rename(tmp_path / "releases", tmp_path / "disk/releases")
     (tmp_path / "releases").symlink_to("disk/releases")
@@ -274,12 +276,31 @@ def test_releases_on_another_disk(layout, tmp_path):
     ]
 
 
-def test_releases_that_are_a_filesystem_of_their_own(layout, tmp_path, monkeypatch):
-    monkeypatch.setattr(os.path, "ismount", lambda path: path == f"{tmp_path}/releases")
-    assert layout.problems() == [
-        f"{tmp_path}/releases is a mount of its own, and a release is unpacked beside it; let all of {tmp_path} lie "
-        f"there, by a link or a mount at {tmp_path}"
-    ]
+@pytest.mark.parametrize("by", ["link beside it", "move"])
+def test_releases_and_what_they_share_in_one_place(layout, tmp_path, by):
+    (tmp_path / "data").mkdir()
+    os.rename(tmp_path / "releases", tmp_path / "data/app-releases")
+    (tmp_path / "releases").symlink_to("data/app-releases")
+    if by == "move":
+        os.rename(tmp_path / "shared", tmp_path / "data/shared")
+        (tmp_path / "shared").symlink_to("data/shared")
+    else:
+        (tmp_path / "data/shared").symlink_to("../shared")
+    assert layout.problems() == []
+
+
+def test_releases_on_another_filesystem(layout, tmp_path):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        if os.stat(other).st_dev == os.stat(tmp_path).st_dev:
+            pytest.skip("there is only one filesystem here")
+        for name in ("releases", "shared"):
+            shutil.rmtree(tmp_path / name)
+            os.mkdir(f"{other}/{name}")
+            (tmp_path / name).symlink_to(f"{other}/{name}")
+        assert layout.problems() == [
+            f"{tmp_path}/releases is on another filesystem than {tmp_path}/.slipway, where a release is unpacked; let "
+            f"all of {tmp_path} lie there, by a link or a mount at {tmp_path}"
+        ]
 
 
 def test_root_on_another_disk(layout, tmp_path):

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 import socket
 import ssl
+import subprocess
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
@@ -228,6 +231,52 @@ def test_database_whose_certificate_the_release_may_not_look_at(home, module, tm
     assert _probe.database_problem(module, "php", env, {}, str(tmp_path)) is None
     asked = json.loads((home / "connection.json").read_text())["mysql"]
     assert asked == {"SSL_CA": "/none.pem", "SSL_VERIFY_SERVER_CERT": False}
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_database_whose_certificate_nobody_may_have_to_trust(home, module, warned, tmp_path, known):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/database.php").write_text("<?php return ['connections' => []];")
+    (tmp_path / "ca.pem").touch()
+    (home / "database_error").write_text(
+        "SQLSTATE[HY000] [2002] Cannot connect to MySQL using SSL\n"
+        "PDO::__construct(): Peer certificate subjectAltName did not match expected name `db'\n"
+    )
+    env = {**MYSQL, "MYSQL_ATTR_SSL_CA": f"{tmp_path}/ca.pem"}
+    problem = _probe.database_problem(module, "php", env, {}, str(tmp_path) if known else "")
+    told = any("the login to the database ann@db:3306/shop of .env was not tried" in text for text in warned)
+    assert (bool(problem), told) == (known, not known)
+    (home / "database_error").write_text("SQLSTATE[HY000] [1045] Access denied for user 'ann'\n")
+    assert "Access denied" in _probe.database_problem(module, "php", env, {})
+
+
+@pytest.mark.skipif(shutil.which("php") is None, reason="PHP is not installed here")
+@pytest.mark.parametrize(("names", "trusted"), [("DNS:elsewhere", True), ("IP:127.0.0.1", False)])
+def test_certificate_of_a_database_that_php_does_not_trust(
+    module, warned, tcp_server, certificate, monkeypatch, names, trusted
+):
+    # On a busy machine a handshake takes its time.
+    patient = _probe._DATABASE_PHP.replace("ATTR_TIMEOUT => 4", "ATTR_TIMEOUT => 60")
+    monkeypatch.setattr(_probe, "_DATABASE_PHP", patient)
+    if "pdo_mysql" not in subprocess.run(["php", "-m"], check=True, capture_output=True, text=True).stdout:
+        pytest.skip("PHP has no pdo_mysql here")
+    context, heard = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), []
+    context.load_cert_chain(certificate(2, names))
+
+    def answer(connection):
+        # The greeting of a MySQL that has TLS, to which PHP says that it wants that, in 36 bytes.
+        greeting = b"\x0a8.0.0\0\1\0\0\x00012345678\0\x09\xaa\x21\2\0\x08\0\x15" + b"\0" * 10
+        greeting += b"123456789012\0mysql_native_password\0"
+        connection.sendall(bytes([len(greeting), 0, 0, 0]) + greeting)
+        heard.append(len(connection.recv(4096)))
+        with contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True) as encrypted:
+            heard.append(len(encrypted.recv(4096)))
+
+    authority = str(certificate(2, names if trusted else "DNS:another"))
+    env = {**MYSQL, "DB_HOST": "127.0.0.1", "DB_PORT": str(tcp_server(answer)), "MYSQL_ATTR_SSL_CA": authority}
+    assert _probe.database_problem(module, "php", env, {}) is None
+    assert "its certificate does not fit MYSQL_ATTR_SSL_CA" in warned[0]
+    assert (heard[0], sum(heard)) == (36, 36), "no stranger gets the login"
 
 
 def test_database_that_cannot_be_used(home, module):

@@ -67,6 +67,17 @@ def test_workers_and_the_releases_in_use(process, tmp_path):
     assert _processes.workers(str(tmp_path / "releases")) == []
 
 
+def test_processes_where_releases_is_a_link(process, tmp_path):
+    (tmp_path / "data/releases/r1").mkdir(parents=True)
+    os.symlink("data/releases", tmp_path / "releases")
+    worker = process("r1", "artisan", "queue:work")
+    stray = process("r1", f"{tmp_path}/releases/r1/artisan", "schedule:work", cwd="/")
+    assert workers(tmp_path) == [(worker, "artisan", "queue:work", "r1")]
+    assert _processes.releases_in_use(str(tmp_path)) == {"r1"}
+    assert _processes.artisan(str(tmp_path), ("queue:work",)) == {worker: "r1"}
+    assert f"schedule:work (pid {stray}) of this application work" in _processes.stray_problem(str(tmp_path))
+
+
 @pytest.mark.parametrize(
     "option, once, short",
     [

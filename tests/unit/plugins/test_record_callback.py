@@ -34,6 +34,26 @@ def test_hosts_that_went_back_to_different_releases_are_told(live, outcome):
     assert outcome_of(phases, True) == outcome
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "outcome"),
+    [
+        # A host that is new; a fleet that was split; one host of two that goes on with what a killed run left.
+        (("r1", "r1", None), ("r1", "r1", None), "reverted"),
+        (("r1", "r0", "r0"), ("r1", "r0", "r0"), "reverted"),
+        (("r1", "r1", "r2"), ("r1", "r1", "r1"), "reverted"),
+        (("r1", "r1", None), ("r1", "r0", None), "partial"),
+        (("r1", "r1", "r0"), ("r1", "r2", "r0"), "partial"),
+    ],
+)
+def test_hosts_that_differed_before_are_not_parted_by_this_run(before, after, outcome):
+    phases = []
+    for host, (had, live) in enumerate(zip(before, after, strict=True)):
+        phases.append({"host": host, "phase": "preflight", "current": had})
+        phases.append({"host": host, "phase": "switch", "changed": True})
+        phases.append({"host": host, "phase": "revert", "reverted": True, "current": live})
+    assert outcome_of(phases, True) == outcome
+
+
 class Ended:
     """A release of which nothing but its end is still to come."""
 

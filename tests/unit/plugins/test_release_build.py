@@ -271,6 +271,23 @@ def test_password_in_the_address_comes_before_what_the_user_has(build, home, htt
     assert set(sent) == {b"deploy:s3cr3t", b"deploy:0ther"}
 
 
+@pytest.mark.parametrize("by", ["GIT_ASKPASS", "SSH_ASKPASS", "core.askPass", "environment", "nobody"])
+def test_password_that_the_address_lacks_is_asked_for(build, home, http_server, monkeypatch, by):
+    program = home / "bin/askpass"
+    program.write_text("#!/bin/sh\necho 4sked\n")
+    program.chmod(0o755)
+    for name in ("GIT_ASKPASS", "SSH_ASKPASS"):
+        monkeypatch.delenv(name, raising=False)
+    if by.endswith("_ASKPASS"):
+        monkeypatch.setenv(by, str(program))
+    (home / "gitconfig").write_text(f"[core]\n\taskPass = {program}\n" if by.startswith("core") else "")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", f"{home}/gitconfig")
+    address = http_server(401, WWW_Authenticate='Basic realm="git"').replace("//", "//org@")
+    build(repository=address, environment={"GIT_ASKPASS": str(program)} if by == "environment" else {})
+    sent = {base64.b64decode(given.split()[1]) for given in http_server.authorizations if given}
+    assert sent == {b"org:" if by == "nobody" else b"org:4sked"}
+
+
 def test_password_in_the_address_is_for_its_server_alone(build, http_server):
     other = http_server(401, WWW_Authenticate='Basic realm="git"')
     requests = http_server.requests
@@ -355,6 +372,14 @@ def test_front_end_that_another_script_builds(build, git, home, scripts, script,
     assert (code, told in result["msg"], "npm run" in calls(home)) == (1, True, False), result["msg"]
     if "production" in scripts:
         assert build("work", npm_script="production")[0] == 0
+
+
+def test_front_end_that_nobody_builds(build, git, home):
+    git("rm", "--quiet", "package-lock.json")
+    commit_file(git, home, "package.json", json.dumps({"scripts": {"dev": "x", "prod": "mix", "production": "mix"}}))
+    assert build("work")[0] == 0
+    assert "npm" not in calls(home)
+    assert "no script biuld" in build("work", npm_script="biuld")[1]["msg"]
 
 
 # What is compiled into the front end
@@ -738,6 +763,18 @@ def test_files_of_git_lfs_are_not_released_as_pointers(build, large_files, home,
     assert build("work")[0] == 0
 
 
+def test_pointers_of_git_lfs_that_no_application_reads(build, large_files, home, git, warned):
+    git("rm", "--quiet", "public/*.woff2")
+    for name in ("tests/photo.woff2", "docs/guide/a.woff2", ".github/b.woff2"):
+        (home / "origin" / name).parent.mkdir(parents=True, exist_ok=True)
+        commit_file(git, home, name, POINTER)
+    assert build("work")[0] == 0
+    assert warned[0].startswith(".github/b.woff2, docs/guide/a.woff2, tests/photo.woff2 are pointers of Git LFS")
+    (home / "origin/app/docs").mkdir(parents=True)
+    commit_file(git, home, "app/docs/a.woff2", POINTER)
+    assert build("work")[1]["msg"].startswith("build: app/docs/a.woff2 are pointers of Git LFS")
+
+
 def test_git_lfs_knows_the_server(build, large_files, home, monkeypatch):
     # It asks git for the address, as this stand-in does.
     (home / "gitconfig").write_text('[filter "lfs"]\n\tsmudge = "git config remote.origin.url"\n\trequired = true\n')
@@ -917,10 +954,10 @@ def test_next_standalone_gets_what_it_serves(node):
 def workspace(home, git, build):
     """Build a Next.js application of a workspace: workspace(what the install does, what the build does)."""
 
-    def run(install, made=":", path="apps/web", lock="."):
+    def run(install, made=":", path="apps/web", lock=".", package=None):
         origin = home / "origin"
         (origin / path).mkdir(parents=True, exist_ok=True)
-        package = {"scripts": {"build": "next build"}, "dependencies": {"next": "16"}}
+        package = {"scripts": {"build": "next build"}, **(package or {"dependencies": {"next": "16"}})}
         if lock != ".":
             (origin / "package-lock.json").rename(origin / lock / "package-lock.json")
         commit_file(git, home, f"{path}/package.json", json.dumps(package))
@@ -950,21 +987,35 @@ def test_next_standalone_in_a_workspace(workspace, install):
 @pytest.mark.parametrize(
     "install, told",
     [
-        (HOISTED, "npm made no node_modules"),
         (LINKED, "node_modules/next -> ../../../node_modules/next would lead out of the release; "),
         (f"{HOISTED} apps/web/node_modules/react", "node_modules of the application lacks next, which the workspace"),
     ],
 )
-def test_packages_of_a_workspace_that_a_release_would_lack(workspace, install, told):
+def test_packages_of_a_workspace_that_a_release_would_lack(workspace, warned, install, told):
     code, result = workspace(install)
-    assert (code, told in result["msg"], "output: 'standalone'" in result["msg"]) == (1, True, True), result["msg"]
+    assert code == 0, result["msg"]
+    (warning,) = warned
+    assert all(words in warning for words in (told, "release_probe_command", "output: 'standalone'")), warning
 
 
-def test_package_of_the_repository_that_is_linked(workspace):
+def test_workspace_that_gives_the_application_no_packages(workspace):
+    code, result = workspace(HOISTED)
+    assert (code, "npm made no node_modules" in result["msg"], "devDependencies" in result["msg"]) == (1, True, True)
+
+
+@pytest.mark.parametrize("install", [HOISTED, LINKED])
+def test_nitro_brings_its_packages_in_its_output(workspace, warned, install):
+    code, result = workspace(install, "mkdir -p .output/server && echo x > .output/server/index.mjs")
+    assert (code, warned) == (0, []), result["msg"]
+
+
+@pytest.mark.parametrize("kind", ["dependencies", "devDependencies"])
+def test_package_of_the_repository_that_is_linked(workspace, warned, kind):
     install = "mkdir -p node_modules/next node_modules/@acme && ln -s ../../../../ui node_modules/@acme/ui"
-    code, result = workspace(install, lock="apps/web")
-    assert (code, "node_modules/@acme/ui -> ../../../../ui would lead out" in result["msg"]) == (1, True)
-    assert "install-links=true" in result["msg"]
+    code = workspace(install, lock="apps/web", package={kind: {"next": "16", "@acme/ui": "file:../../ui"}})[0]
+    link = "node_modules/@acme/ui -> ../../../../ui would lead out"
+    told = [(link in text, "install-links=true" in text) for text in warned]
+    assert (code, told) == (0, [(True, True)] if kind == "dependencies" else [])
 
 
 def test_links_within_the_application_are_released(workspace):
@@ -982,6 +1033,18 @@ def test_package_of_composer_that_is_linked(build, home):
     )
     composer.write_text(composer.read_text().replace("../../../packages", "../../packages"))
     assert build()[0] == 0
+
+
+@pytest.mark.parametrize("place", ["srv/packages", "app/.slipway/build/work/tree/packages"])
+def test_package_of_composer_that_each_host_may_have(build, home, warned, place):
+    composer = home / "bin/composer"
+    link = f"vendor/acme/ui -> {home}/{place}/ui"
+    composer.write_text(composer.read_text() + f"[ $1 = show ] || ln -sfn {home}/{place}/ui vendor/acme/ui\n")
+    code, result = build()
+    if place.startswith("srv"):
+        assert (code, [text.partition(" leads to what each host has to have")[0] for text in warned]) == (0, [link])
+    else:
+        assert (code, f"{link} would lead out of the release" in result["msg"]) == (1, True)
 
 
 def test_node_application_whose_packages_are_elsewhere(node, home):

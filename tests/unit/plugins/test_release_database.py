@@ -68,6 +68,26 @@ def test_plan(staged):
     assert "topsecret" not in file.read_text() + json.dumps(result)
 
 
+@pytest.mark.parametrize(
+    ("behaviour", "live", "consents"),
+    [
+        ({"empty": True}, "", [False, False]),
+        ({"empty": True}, "20251121T013005Z-1a2b3c4d", [True, True]),
+        # Also one that has tables and no record of its migrations.
+        ({"empty": False}, "", [True, True]),
+        ({"empty": True, "connection": "reports"}, "", [False, True]),
+    ],
+)
+def test_what_cannot_be_told_has_nothing_to_destroy_before_the_first_release(staged, behaviour, live, consents):
+    told = {FIRST: {"does": "event() in line 9"}}
+    site = staged(sql={SECOND: ["call tidy()"]}, told=told, **behaviour)
+    if live:
+        site.add(live)
+        (site.root / "current").symlink_to(f"releases/{live}")
+    risks = evidence(run(site, "plan")[1])["risks"]
+    assert [(risk["kind"], risk["needs_consent"]) for risk in risks] == [("unknown", asked) for asked in consents]
+
+
 def test_plans_of_old_releases_go(staged):
     site = staged()
     (site.root / ".slipway/plans").mkdir()

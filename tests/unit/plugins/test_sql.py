@@ -42,6 +42,25 @@ def kinds(dialect, *queries):
 
 
 @pytest.mark.parametrize(
+    ("query", "deleted"),
+    [
+        ("delete a from n a inner join n b on a.x = b.x", []),
+        ("delete `a` from `n` as `a` inner join (select max(id) as id from `n`) as `b` on `a`.`id` < `b`.`id`", []),
+        ("delete n from n join users on 1", []),
+        ("delete app.n from n join users on 1", []),
+        ("delete from a using app.n as a join users u", []),
+        ("delete a, u from n a join users u on 1", ["users"]),
+        ("delete n from users n", ["users"]),
+        ("delete n from users n join n x on 1", ["n"]),
+        ("delete n from users partition (p0) as n", ["n"]),
+        ("delete other.n from other.n", ["other.n"]),
+    ],
+)
+def test_rows_that_a_join_deletes_from_a_new_table_are_no_loss(query, deleted):
+    assert kinds("mysql", "create table n (id int, x int)", query) == [("delete_data", name) for name in deleted]
+
+
+@pytest.mark.parametrize(
     ("dialect", "default", "heavy"),
     [
         ("mysql", "default (uuid())", True),
@@ -133,13 +152,15 @@ def test_default_that_may_differ_from_row_to_row_writes_the_table_anew(dialect, 
         ("delete from `empty`", []),
         ("delete from users as u where u.id = 1", [("delete_data", "users")]),
         # Of several tables, by their aliases.
-        ("DELETE t1 FROM users t1 INNER JOIN users t2 WHERE t1.id < t2.id", [("delete_data", "t1")]),
-        ("delete `u` from `users` as `u` inner join `posts` as `p` on `u`.`id` = `p`.`id`", [("delete_data", "u")]),
-        ("delete low_priority quick u from users u", [("delete_data", "u")]),
-        ("DELETE FROM u USING users AS u JOIN posts p", [("delete_data", "u")]),
-        ("DELETE u.*, p.* FROM users u JOIN posts p ON 1", [("delete_data", "u"), ("delete_data", "p")]),
+        ("DELETE t1 FROM users t1 INNER JOIN users t2 WHERE t1.id < t2.id", [("delete_data", "users")]),
+        ("delete `u` from `users` as `u` inner join `posts` as `p` on `u`.`id` = `p`.`id`", [("delete_data", "users")]),
+        ("delete low_priority quick u from users u", [("delete_data", "users")]),
+        ("DELETE FROM u USING users AS u JOIN posts p", [("delete_data", "users")]),
+        ("DELETE u.*, p.* FROM users u JOIN posts p ON 1", [("delete_data", "users"), ("delete_data", "posts")]),
         ("delete users.* from users join posts on 1", [("delete_data", "users")]),
-        ("delete `app`.`users` from `users`", [("delete_data", "app.users")]),
+        ("delete `app`.`users` from `users`", [("delete_data", "users")]),
+        ("delete a from users partition (p0) as a", [("delete_data", "a")]),
+        ("delete a from users a where a.id in (select a from posts a)", [("delete_data", "a")]),
         ("with d as (select 1) delete u from users u", [("delete_data", "")]),
         ("SET STATEMENT max_statement_time=1 FOR DELETE FROM users", [("delete_data", "users")]),
         ("select 1 as a from users where `delete` = 1", []),

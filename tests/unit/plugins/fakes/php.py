@@ -182,6 +182,7 @@ def migrations(app, asked):
         write(HOME / "unlocked", "")
         answer["unlocked"] = True
     if asked["do"] == "plan":
+        answer["empty"] = app.get("empty", False)
         for name in schema:
             told = {"migration": name, "statements": [], "error": None, "skipped": False}
             answer["migrations"].append({**told, "over": app.get("over", 0)})
