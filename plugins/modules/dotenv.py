@@ -18,7 +18,8 @@ author:
 options:
   path:
     description:
-      - The file. Where it is a link, the file that it leads to is written; as root only one of the link's own owner.
+      - The file. Where it is a link, the file that it leads to is written; as root only if the link
+        is root's own, or of the owner of that file.
     type: path
     required: true
   values:
@@ -157,8 +158,8 @@ def followed(module: AnsibleModule, path: str) -> str:
     """Return the file that a path leads to. Whoever may put a link there must not choose what root overwrites."""
     real = os.path.realpath(path)
     if os.path.islink(path) and os.geteuid() == 0:
-        there = os.stat(real).st_uid if os.path.exists(real) else None
-        if there != os.lstat(path).st_uid:
+        there, owner = os.stat(real).st_uid if os.path.exists(real) else None, os.lstat(path).st_uid
+        if owner not in (0, there):
             module.fail_json(msg=f"{path} leads to {real}, which its owner does not own; put the file in its place")
     return real
 

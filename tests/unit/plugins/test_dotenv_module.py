@@ -202,6 +202,13 @@ def test_link_of_a_user_does_not_choose_what_root_overwrites(env, tmp_path):
             f"{link} leads to {tmp_path}/{target}, which its owner does not own; put the file in its place",
         )
     assert (tmp_path / "of-root").read_text() == "kept\n"
+    # One that root has made, or that leads to a file of its own owner.
+    for uid in (0, 4711):
+        os.chown(env.path, 4711, 4711)
+        link.unlink()
+        link.symlink_to(".env")
+        os.lchown(link, uid, uid)
+        assert env.run(path=str(link), values={"NEW": uid})[1]["changed"] is True
 
 
 def test_example(env, tmp_path):
