@@ -31,11 +31,11 @@ function check(string $what, bool $good, $detail = ''): void
     echo $good ? 'ok      ' : 'FAILED  ', $what, $good ? '' : "\n        ".json_encode($detail), "\n";
 }
 
-/** What the application answers about the migrations in a directory. */
-function ask(string $do, string $directory): array
+/** What the application answers about the migrations in a directory, or about its own. */
+function ask(string $do, string $directory = ''): array
 {
     global $work, $snippet, $php;
-    $asked = json_encode(['do' => $do, 'database' => '', 'paths' => [$directory]]);
+    $asked = json_encode(['do' => $do, 'database' => '', 'paths' => $directory ? [$directory] : []]);
     $streams = [['file', '/dev/null', 'r'], ['pipe', 'w']];
     $process = proc_open([$php, '-r', $snippet, '--', $asked], $streams, $pipes, $work);
     $output = stream_get_contents($pipes[1]);
@@ -146,6 +146,52 @@ if ($has('Illuminate/Http/Client/Factory.php', 'preventStrayRequests') && $has('
     check('a request is refused', strpos((string) $told['error'], 'Stray') !== false
         || strpos((string) $told['error'], 'without a matching fake') !== false, $told);
 }
+
+// Whether it runs at all is decided by what is there.
+foreach ([['exists', false], ['doesntExist', true]] as [$asks, $skipped]) {
+    $told = plan("DB::statement('drop table users');", "use $facades\\DB;", '',
+        "public function shouldRun(): bool { return DB::table('users')->where('name', 'Ann')->$asks(); }");
+    check("a migration that decides by rows is asked truly: $asks", ($told['skipped'] ?? null) === $skipped
+        && count($told['statements']) === ($skipped ? 0 : 1), $told);
+}
+$told = plan("DB::statement('drop table users');", "use $facades\\DB;", '',
+    "public function shouldRun(): bool { return DB::table('users')->insert(['name' => 'Eve']); }");
+check('and does nothing', $database->query('select count(*) from users')->fetchColumn() == 1
+    && count($told['statements']) === 2, $told);
+
+// Those of a package, one of which is published, and one that the framework passes over.
+mkdir("$work/package");
+foreach (['package' => ['one', 'two', 'three'], 'database/migrations' => ['one']] as $directory => $names) {
+    foreach ($names as $name) {
+        file_put_contents("$work/$directory/2027_01_01_000001_$name.php", "<?php
+return new class extends Illuminate\\Database\\Migrations\\Migration {
+    public function up() { Illuminate\\Support\\Facades\\DB::statement('drop table `$directory`'); }
+};
+");
+    }
+}
+$bootstrap = file_get_contents("$work/bootstrap/app.php");
+file_put_contents("$work/bootstrap/app.php", str_replace('return $app;', '$app->extend("migrator", function () use ($app) {
+    $migrator = new class($app["migration.repository"], $app["db"], $app["files"]) extends
+        Illuminate\Database\Migrations\Migrator {
+        protected function pendingMigrations($files, $ran)
+        {
+            return array_values(preg_grep("/two/", parent::pendingMigrations($files, $ran), PREG_GREP_INVERT));
+        }
+    };
+    $migrator->path(dirname(__DIR__)."/package");
+
+    return $migrator;
+});
+
+return $app;', $bootstrap));
+$told = ask('plan');
+$found = array_column($told['migrations'], 'statements', 'migration');
+check('of a package and the application the latter counts',
+    ($found['2027_01_01_000001_one'][0][1] ?? '') === 'drop table `database/migrations`'
+    && ($found['2027_01_01_000001_three'][0][1] ?? '') === 'drop table `package`', $found);
+check('what the framework passes over is not pending', ! preg_grep('/two/', $told['pending']), $told['pending']);
+file_put_contents("$work/bootstrap/app.php", $bootstrap);
 
 // A squashed application
 array_map('unlink', glob("$work/database/plan/*"));

@@ -14,8 +14,9 @@ description:
 options:
   _input:
     description:
-      - The workers. C(name) is required; C(connection) (V(redis)), C(queue) (V(default)), C(processes) (1),
-        C(tries) (3), C(timeout) (60), C(sleep) (1), C(memory) (256) and C(max_time) (3600) have defaults.
+      - The workers. C(name) is required; C(queue) (V(default)), C(processes) (1), C(tries) (3), C(timeout) (60),
+        C(sleep) (1), C(memory) (256) and C(max_time) (3600) have defaults.
+      - Without a C(connection) a worker works the application's default one, as C(QUEUE_CONNECTION) says.
       - C(backoff), C(max_jobs), C(rest), C(force), C(stopwaitsecs), C(php), C(user) and C(environment) may be set
         besides; C(retry_after) says what the application's configuration says and has no effect here.
     type: list
@@ -63,7 +64,6 @@ from ansible.errors import AnsibleFilterError
 from ansible.module_utils.datatag import native_type_name
 
 DEFAULTS: dict[str, Any] = {
-    "connection": "redis",
     "queue": "default",
     "processes": 1,
     "tries": 3,
@@ -74,7 +74,7 @@ DEFAULTS: dict[str, Any] = {
 }
 # In the order in which artisan gets them.
 FLAGS = ("queue", "tries", "timeout", "sleep", "memory", "max_time", "backoff", "max_jobs", "rest")
-KEYS = {"name", *DEFAULTS, *FLAGS, "force", "stopwaitsecs", "retry_after", "php", "user", "environment"}
+KEYS = {"name", "connection", *DEFAULTS, *FLAGS, "force", "stopwaitsecs", "retry_after", "php", "user", "environment"}
 
 
 def words(value: Any) -> str:
@@ -90,12 +90,13 @@ def program(worker: Mapping[str, Any], app: str, directory: str, user: str, php:
     if unknown:
         raise AnsibleFilterError(f"queue worker {worker['name']} has unknown keys: {', '.join(unknown)}")
     value = {**DEFAULTS, **{key: given for key, given in worker.items() if given is not None}}
-    flags = [f"--{flag.replace('_', '-')}={words(value[flag])}" for flag in FLAGS if flag in value]
+    arguments = [str(value["connection"])] if value.get("connection") else []
+    arguments += [f"--{flag.replace('_', '-')}={words(value[flag])}" for flag in FLAGS if flag in value]
     if value.get("force"):
-        flags.append("--force")
+        arguments.append("--force")
     found = {
         "name": f"{app}-queue-{value['name']}",
-        "command": f"{value.get('php', php)} artisan queue:work {value['connection']} {' '.join(flags)}",
+        "command": f"{value.get('php', php)} artisan queue:work {' '.join(arguments)}",
         "directory": directory,
         "user": value.get("user", user),
         "numprocs": int(value["processes"]),

@@ -15,6 +15,8 @@ description:
     and was not bad. Where hosts live on different releases, one of those counts as well.
   - What a killed rollback has made live on every host stays the target, so that the same again finishes that one.
   - With O(restore) what is live stays the target when a release since then has changed its database and did not stay.
+  - With O(restore) it is refused where the application keeps its maintenance in that database and nothing else shuts a
+    host that gets requests.
   - The snapshot that belongs to a target is that from before the first release that migrated since the target was live
     last; no other one is offered, but each one that there is can be confirmed.
 options:
@@ -32,6 +34,11 @@ options:
     description: That of the host that migrates, which has the snapshots.
     type: dict
     required: true
+  serving:
+    description: Those of O(hosts) that get requests.
+    type: list
+    elements: str
+    default: []
   to:
     description: Release id that is asked for; empty for the one before.
     type: str
@@ -113,6 +120,8 @@ class Snapshots:
         # A rollback that was killed had no time to mark what it has left.
         self.bad = [*(database.get("bad") or []), database.get("rolled_back_from")]
         self.current = database.get("current")
+        queue = "queue" in (database.get("goes_with_a_restore") or [])
+        self.jobs = "; jobs that were waiting then, also those done since, are run again" if queue else ""
 
     def of(self, release: str) -> Found:
         """The first one that a release took."""
@@ -202,6 +211,22 @@ def target_problems(
     ]
 
 
+def open_meanwhile(preflights: Sequence[Found], hosts: Sequence[str], serving: Sequence[str]) -> list[str]:
+    """What would let users in while the database is loaded: a maintenance that is in there itself, and nothing else."""
+    found = [
+        host
+        for host, found in zip(hosts, preflights, strict=False)
+        if host in serving and "maintenance" in found.get("goes_with_a_restore", []) and not found.get("flags")
+    ]
+    if not found:
+        return []
+    return [
+        f"the application keeps its maintenance in the database that is to be restored, which would open "
+        f"{', '.join(found)} while it is loaded; let its .env have APP_MAINTENANCE_DRIVER=file, or nginx shut the site "
+        f"too, by release_maintenance_flags"
+    ]
+
+
 def restore_problems(
     snapshots: Snapshots,
     target: str,
@@ -233,8 +258,8 @@ def restore_problems(
         live = " (which stays live)" if target == snapshots.current else ""
         told = (
             f"restoring snapshot {right['id']} for {target}{live} takes the database back to {right['created_at']}, "
-            f"before {', '.join(changed)}, and everything written since is lost. If that is wanted, add "
-            f"-e rollback_restore_snapshot=true -e rollback_confirm={right['id']}"
+            f"before {', '.join(changed)}, and everything written since is lost{snapshots.jobs}. If that is wanted, "
+            f"add -e rollback_restore_snapshot=true -e rollback_confirm={right['id']}"
         )
         told += f"\nOther snapshots, which can be confirmed in its place: {others}" if others else ""
     else:
@@ -263,6 +288,7 @@ def release_rollback(
     confirm: str = "",
     maintenance: str = "auto",
     restore_command: Sequence[str] = (),
+    serving: Sequence[str] = (),
     migrate_host: str = "",
 ) -> dict[str, Any]:
     """Where a rollback goes, and what stops it."""
@@ -279,6 +305,7 @@ def release_rollback(
     target = target or common_target(preflights)
     problems = target_problems(preflights, target, to, restore, hosts)
     if restore and target:
+        problems += open_meanwhile(preflights, hosts, serving)
         problems += restore_problems(snapshots, target, confirm, maintenance, restore_command, migrate_host)
     return {"target": target, "problems": problems}
 

@@ -42,10 +42,39 @@ foreach (config('database.redis', []) as $name => $connection) {
 }
 """
 
+# Tells where a connection leads, so that two names of one database are seen to be one.
+PLACE_PHP = r"""
+// A pool in front of a database has another port.
+$place = function ($connection) {
+    $driver = str_replace('mariadb', 'mysql', $connection->getDriverName());
+    return json_encode([$driver, $connection->getDatabaseName(), $connection->getConfig('host')]);
+};
+"""
+
+# Tells the files of migrations and which of them are pending, by name, as the command migrate sees them.
+PENDING_PHP = r"""
+// The application's own come last: one of the name of a package's counts in its place.
+$files_of = function ($migrator, $paths = []) use ($app) {
+    $paths = $paths ?: array_merge($migrator->paths(), [$app->databasePath('migrations')]);
+    return $migrator->getMigrationFiles($paths);
+};
+// The framework may pass over some: those of Migrator::withoutMigrations(), from Laravel 11 on.
+$pending_of = function ($migrator, $files, $ran) {
+    if (!method_exists($migrator, 'pendingMigrations')) {
+        return array_diff_key($files, array_flip($ran));
+    }
+    $pending = Closure::bind(function () use ($migrator, $files, $ran) {
+        return $migrator->pendingMigrations($files, $ran);
+    }, null, get_class($migrator));
+    return array_intersect($files, $pending());
+};
+"""
+
 # Boots the application once and answers with one JSON object; works on Laravel 8 to 13, where `about --json` (9.21)
 # does not. A service that cannot be reached is an entry in "errors", not a failure.
 INFO_PHP = (
     BOOT_PHP
+    + PENDING_PHP
     + r"""
 $errors = [];
 $try = function ($name, $function) use (&$errors) {
@@ -104,13 +133,12 @@ $info = [
     'queues' => (object) $queues,
     'log' => $channels(config('logging.default')),
     'utc_offset' => (int) date('Z'),
-    'migrations' => $try('migrations', function () use ($app, $needs_database) {
+    'migrations' => $try('migrations', function () use ($app, $needs_database, $files_of, $pending_of) {
         $needs_database();
         $migrator = $app->make('migrator');
-        $paths = array_merge([$app->databasePath('migrations')], $migrator->paths());
-        $files = array_keys($migrator->getMigrationFiles($paths));
         $ran = $migrator->repositoryExists() ? $migrator->getRepository()->getRan() : [];
-        return ['ran' => array_values($ran), 'pending' => array_values(array_diff($files, $ran))];
+        $pending = array_keys($pending_of($migrator, $files_of($migrator), $ran));
+        return ['ran' => array_values($ran), 'pending' => $pending];
     }),
     'queue_size' => $try('queue', function () use ($app, $needs_database) {
         if (config('queue.connections.' . config('queue.default') . '.driver') === 'database') {
@@ -130,8 +158,8 @@ echo "\nslipway:" . json_encode($info, JSON_INVALID_UTF8_SUBSTITUTE | JSON_UNESC
 """
 )
 
-# Answers a health request inside one PHP process: for hosts without PHP-FPM. A cookie comes by the environment, since a
-# command line is visible to every user.
+# Answers a health request, which comes as a whole address, inside one PHP process: for hosts without PHP-FPM. A cookie
+# comes by the environment, since a command line is visible to every user.
 REQUEST_PHP = r"""
 require getcwd() . '/vendor/autoload.php';
 $app = require getcwd() . '/bootstrap/app.php';
@@ -141,15 +169,40 @@ $response = $kernel->handle(Illuminate\Http\Request::create($argv[1], 'GET', [],
 echo "\nslipway:" . json_encode(['status' => $response->getStatusCode()]) . "\n";
 """
 
+# The links that storage:link makes.
+LINKS_PHP = (
+    BOOT_PHP
+    + r"""
+echo "\nslipway:" . json_encode(['links' => (object) (config('filesystems.links')
+    ?? [public_path('storage') => storage_path('app/public')])], JSON_UNESCAPED_SLASHES) . "\n";
+"""
+)
+
+# Tells a short word that changes with the maintenance of the application, '' when there is none. maintenanceMode() came
+# with Laravel 9, and with it the cache as a place of the state.
+MAINTENANCE_PHP = (
+    BOOT_PHP
+    + r"""
+$state = '';
+if ($app->isDownForMaintenance()) {
+    $data = method_exists($app, 'maintenanceMode')
+        ? json_encode($app->maintenanceMode()->data())
+        : file_get_contents($app->storagePath() . '/framework/down');
+    $state = substr(hash('sha256', $data), 0, 16);
+}
+echo "\nslipway:" . json_encode(['maintenance' => $state]) . "\n";
+"""
+)
+
 _CONFIG = "bootstrap/cache/config.php"
 _ROUTES = "bootstrap/cache/routes-v7.php"
 _EVENTS = "bootstrap/cache/events.php"
 _DISCOVERED = ("bootstrap/cache/packages.php", "bootstrap/cache/services.php")
-_DOWN = "storage/framework/down"
-_LINK = "public/storage"
+_PUBLIC_STORAGE = "public/storage"
 _VIEWS = "<compiled views>"
+_MAINTENANCE = "<maintenance>"
 
-# The files that hold what a command changes.
+# What holds what a command changes: files, and what only the application tells.
 STATE_FILES: dict[str, tuple[str, ...]] = {
     "config:cache": (_CONFIG,),
     "config:clear": (_CONFIG,),
@@ -162,11 +215,11 @@ STATE_FILES: dict[str, tuple[str, ...]] = {
     "optimize": (_CONFIG, _ROUTES, _EVENTS, _VIEWS),
     "optimize:clear": (_CONFIG, _ROUTES, _EVENTS, _VIEWS, *_DISCOVERED),
     "package:discover": _DISCOVERED,
-    "storage:link": (_LINK,),
-    "storage:unlink": (_LINK,),
+    "storage:link": (_PUBLIC_STORAGE,),
+    "storage:unlink": (_PUBLIC_STORAGE,),
     "key:generate": (".env",),
-    "down": (_DOWN,),
-    "up": (_DOWN,),
+    "down": (_MAINTENANCE,),
+    "up": (_MAINTENANCE,),
 }
 
 # What a cache is made from: it is out of date when one of these is newer.
@@ -193,6 +246,11 @@ READ_ONLY = frozenset(
 _RANDOM = re.compile(rb"[0-9a-f]{16}0{16}|generated::[A-Za-z0-9]{16}")
 _SECRET_NAME = re.compile(r"AUTH|CREDENTIAL|KEY|PASS|SECRET|TOKEN", re.IGNORECASE)
 _EXCEPTION = re.compile(r"In \S+ line \d+:$")
+# The links in the configuration, as var_export() writes it.
+_FILESYSTEMS = re.compile(r"^  'filesystems' => \n  array \((.*?)^  \),$", re.MULTILINE | re.DOTALL)
+_LINKS = re.compile(r"^    'links' => \n    array \((.*?)^    \),$", re.MULTILINE | re.DOTALL)
+_STRING = r"'((?:[^'\\]|\\.)*)'"
+_LINK = re.compile(rf"^      {_STRING} => {_STRING},$", re.MULTILINE)
 _DECORATION = re.compile(r"^[\s│┌└├─+|=-]*$")
 
 
@@ -257,6 +315,10 @@ def fingerprint(path: str) -> str:
             return hashlib.sha256(_RANDOM.sub(b"", handle.read())).hexdigest()[:16]
     except FileNotFoundError:
         return ""
+
+
+def _unquoted(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text)
 
 
 def older_than_inputs(release: str, command: str) -> bool:
@@ -341,12 +403,33 @@ class Artisan:
         """
         return self.answer("boot", INFO_PHP, *queues)
 
-    def request(self, uri: str) -> int:
+    def links(self) -> dict[str, str]:
+        """Return the links that storage:link would make, each with its target.
+
+        What config:cache has written is read as it is, which spares a start of PHP.
+
+        :raises ArtisanError: there is none of it, and the application does not boot
+        """
+        try:
+            with open(os.path.join(self.release, _CONFIG), encoding="utf-8", errors="surrogateescape") as handle:
+                section = _FILESYSTEMS.search(handle.read())
+        except FileNotFoundError:
+            links: dict[str, str] = self.answer("tell its links", LINKS_PHP)["links"]
+            return links
+        listed = _LINKS.search(section[1]) if section else None
+        if listed:
+            return {_unquoted(link): _unquoted(target) for link, target in _LINK.findall(listed[1])}
+        # Laravel's own, where the configuration names none.
+        own = os.path.realpath(self.release)
+        return {os.path.join(own, _PUBLIC_STORAGE): os.path.join(own, "storage/app/public")}
+
+    def request(self, uri: str, host: str) -> int:
         """Let the application answer a GET request inside one PHP process and return the status.
 
+        :param host: the name that it is asked for, by HTTP: routes may be bound to it, and other names not trusted
         :raises ArtisanError: it does not boot
         """
-        return int(self.answer("answer " + uri, REQUEST_PHP, uri)["status"])
+        return int(self.answer("answer " + uri, REQUEST_PHP, f"http://{host}{uri}")["status"])
 
     def commands(self) -> dict[str, set[str]]:
         """Return the commands that this application has, each with its options.
@@ -360,9 +443,15 @@ class Artisan:
         }
 
     def state(self, command: str, view_path: str | None = None) -> dict[str, str]:
-        """Return the fingerprints of the files that a command changes; empty when they are not known."""
+        """Return the fingerprints of what a command changes; empty when that is not known.
+
+        :raises ArtisanError: the application is needed for that, and does not boot
+        """
         state = {}
         for name in STATE_FILES.get(command, ()):
+            if name == _MAINTENANCE:
+                state[name] = self.answer("tell whether it is in maintenance", MAINTENANCE_PHP)["maintenance"]
+                continue
             path = view_path if name == _VIEWS else os.path.join(self.release, name)
             state[name] = fingerprint(path) if path else ""
         return state

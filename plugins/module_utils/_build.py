@@ -13,6 +13,7 @@ import fcntl
 import glob
 import json
 import os
+import re
 import shutil
 import time
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,9 @@ from ansible_collections.slipway.laravel.plugins.module_utils._runner import Bui
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
+
+# So up to April 2026; since then it is config('view.compiled').
+_LIVEWIRE_SHARES = re.compile(r"""storage_path\(\s*["']framework/views/livewire["']\s*\)""")
 
 _COMPOSER_FLAGS = ["--no-interaction", "--no-ansi"]
 
@@ -315,6 +319,7 @@ class Build:
         self._judge_pointers(_git.lfs_pointers(self.app))
         if self.params["kind"] == "laravel":
             self.composer()
+            self.warn_of_livewire()
         front_end = FrontEnd(self.runner, self.parts, self.params, self.tree)
         values = _requirements.front_end_values(self.layout, self.offers)
         front_end.build(self.repository.entries(commit), self.inputs, values)
@@ -375,6 +380,25 @@ class Build:
         self._composer(install)
         self._judge_links(_parts.links_out(self.app, ["vendor/*/*"]))
         self.parts.save("composer", "vendor", key, self.app, ["vendor"])
+
+    def warn_of_livewire(self) -> None:
+        """Warn where the components that Livewire 4 has compiled would be taken for those of each release.
+
+        It looks whether one is older than its source, and all files of a release are as old as the commit.
+        """
+        source = os.path.join(self.app, "vendor/livewire/livewire/src")
+        provider = _parts.read_text(os.path.join(source, "LivewireServiceProvider.php"))
+        names = _parts.read_text(os.path.join(source, "Compiler/CacheManager.php"))
+        if not _LIVEWIRE_SHARES.search(provider) or "base_path()" not in names:
+            return
+        packages = self.runner.read_json(os.path.join(self.app, "composer.lock")).get("packages") or []
+        version = next((each.get("version") for each in packages if each.get("name") == "livewire/livewire"), "")
+        self.module.warn(
+            f"{' '.join(filter(None, ('livewire/livewire', version)))} keeps compiled single-file and multi-file "
+            f"components in storage/framework/views/livewire, which releases share, and takes one of another release "
+            f"for its own, so that a release or a rollback may run old classes; update it to a version that keeps "
+            f"them in the directory of view.compiled, which each release has for itself"
+        )
 
     def _judge_links(self, out: dict[str, str]) -> None:
         """Stop at packages that are linked to where they are built; a place outside of that may be on each host."""

@@ -12,9 +12,10 @@ import os
 import re
 import shutil
 import stat
+import time
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.slipway.laravel.plugins.module_utils import _parts
+from ansible_collections.slipway.laravel.plugins.module_utils import _parts, _ssr
 from ansible_collections.slipway.laravel.plugins.module_utils._dotenv import compiled, parse_dotenv
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ _NOTES = (
     *("node_modules/.modules.yaml", "node_modules/.pnpm-workspace-state.json"),
     *("node_modules/.pnpm-workspace-state-v1.json", ".yarn/install-state.gz", ".yarn/build-state.yml"),
 )
+# What tools leave there for their next run.
+_CACHES = tuple(f"node_modules/{name}" for name in (".cache", ".tmp", ".vite", ".vite-temp"))
 
 # Web servers send nothing else compressed that is not compressed already; below 1 KiB it saves no packet.
 _COMPRESSED = (".css", ".html", ".js", ".json", ".mjs", ".svg", ".txt", ".webmanifest", ".xml")
@@ -97,8 +100,10 @@ class FrontEnd:
         if self.node:
             self._keep_for_node()
         else:
+            kept = ["node_modules"] if self._keep_for_ssr(modules) else []
             for name in _INSTALLED:
-                _remove(os.path.join(self.app, name))
+                if name not in kept:
+                    _remove(os.path.join(self.app, name))
 
     def _package(self) -> dict[str, Any]:
         return self.runner.read_json(os.path.join(self.app, "package.json"))
@@ -240,6 +245,9 @@ class FrontEnd:
 
     def _run_script(self, key: str) -> None:
         before = _listing(self.app)
+        # The clock of files is a coarse one.
+        time.sleep(0.02)
+        began = self._clock()
         self._run(self._argv("run"), **self.variables)
         _remove(os.path.join(self.app, ".next/cache"))
         after = _listing(self.app)
@@ -247,8 +255,60 @@ class FrontEnd:
         made += self._compress(made)
         if key and before.keys() - after.keys():
             self.parts.report["assets"] = {"reused": False, "reason": f"{self.script} removes files of the commit"}
+        elif key and any(_ssr.imports(self.app)) and self._written(began):
+            # A release with packages has them as they were installed, or the assets would go with other ones.
+            self.parts.report["assets"] = {"reused": False, "reason": f"{self.script} writes into node_modules"}
         else:
             self.parts.save(self.manager, "assets", key, self.app, made, recursive=False)
+
+    def _clock(self) -> int:
+        """Return the time as files get it now."""
+        path = os.path.join(self.parts.work, "clock")
+        with open(path, "w", encoding="ascii"):
+            return os.stat(path).st_ctime_ns
+
+    def _written(self, began: int) -> bool:
+        """Say whether something in node_modules was changed since a time, besides the caches of tools."""
+        for name in _CACHES:
+            _remove(os.path.join(self.app, name))
+        modules = os.path.join(self.app, "node_modules")
+        for directory, dummy, names in os.walk(modules):
+            # That of node_modules itself changes with the caches.
+            paths = [os.path.join(directory, name) for name in names] + [directory] * (directory != modules)
+            if any(os.lstat(path).st_ctime_ns >= began for path in paths):
+                return True
+        return False
+
+    # Rendering on the server
+
+    def _keep_for_ssr(self, key: str) -> bool:
+        """Keep the packages where the bundle for inertia:start-ssr imports some, and tell what that costs."""
+        needed, asked = _ssr.imports(self.app)
+        if not needed and not asked:
+            return False
+        modules = os.path.join(self.app, "node_modules")
+        if not os.path.isdir(modules):
+            self._install(key)
+        for link in _parts.links_out(self.app, ["node_modules/*", "node_modules/@*/*"]):
+            # It leads nowhere in a release.
+            os.unlink(os.path.join(self.app, link))
+        there = {name: file for name, file in {**needed, **asked}.items() if os.path.isdir(os.path.join(modules, name))}
+        lacking = [name for name in needed if name not in there]
+        remedy = "set ssr: { noExternal: true } in vite.config, which puts the packages into the bundle"
+        if lacking:
+            self.runner.module.warn(
+                f"{needed[lacking[0]]} imports {_some(lacking)}, and node_modules of the application lacks "
+                f"{'them' if lacking[1:] else 'it'}, so that inertia:start-ssr will not start; {remedy}"
+            )
+        if lacking or not there:
+            return False
+        for name in (*_NOTES, *_CACHES):
+            _remove(os.path.join(self.app, name))
+        self.runner.module.warn(
+            f"{next(iter(there.values()))} imports {_some(list(there))}, so that the release keeps all of node_modules "
+            f"for inertia:start-ssr, {_size(modules) / 2**20:.1f} MiB; {remedy}, and the release goes without"
+        )
+        return True
 
     # Compression
 
@@ -351,6 +411,18 @@ def _remove(path: str) -> None:
         shutil.rmtree(path)
     elif os.path.lexists(path):
         os.unlink(path)
+
+
+def _some(names: list[str]) -> str:
+    """Name the first ones of a list."""
+    more = f" and {len(names) - 3} more" if names[3:] else ""
+    return f"{', '.join(names[:3])}{more}"
+
+
+def _size(root: str) -> int:
+    """Return how many bytes the files below a directory have."""
+    walk = os.walk(root)
+    return sum(os.lstat(os.path.join(directory, name)).st_size for directory, dummy, names in walk for name in names)
 
 
 def _listing(root: str) -> dict[str, tuple[int, ...]]:

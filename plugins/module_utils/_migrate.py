@@ -208,6 +208,15 @@ class Migrations:
             )
         return applied
 
+    def _not_applied(self, pending: list[str], applied: list[str]) -> list[str]:
+        """Return what was not applied, without those that skip themselves."""
+        left = [name for name in pending if name not in applied]
+        try:
+            skipped = self.plan()["skipped"] if left[1:] else []
+        except MigrationError:
+            skipped = []
+        return [name for name in left if name not in skipped]
+
     def _failure(self, before: dict[str, Any], error: ArtisanError, applied: list[str], sql_file: str) -> str:
         """Return what to tell of a migration that failed."""
         if error.result["rc"] == HELD and not applied:
@@ -216,7 +225,7 @@ class Migrations:
                 f"{', '.join(before['pending'])}. Wait for it; when there is none (it was killed), its lock ends an "
                 f"hour after it began, or leave it out once with migrate_isolated: never"
             )
-        failed = next((name for name in before["pending"] if name not in applied), "")
+        failed = next(iter(self._not_applied(before["pending"], applied)), "")
         story = [f"{failed or 'migrate'} failed: {without_values(str(error))}."]
         story.append(
             f"Applied before it, and staying: {', '.join(applied)}." if applied else "None was applied before it."

@@ -10,24 +10,28 @@ runs statements on other connections for real. So the application's own migrator
 
 from __future__ import annotations
 
-from ansible_collections.slipway.laravel.plugins.module_utils._artisan import BOOT_PHP
+from ansible_collections.slipway.laravel.plugins.module_utils._artisan import (
+    BOOT_PHP,
+    PENDING_PHP,
+    PLACE_PHP,
+)
 
 # Asks the migrator of the application. The first argument is JSON: "do" is "state" (what has run, what is pending,
 # whether --isolated works), "plan" (besides, the SQL of what is pending and what is known of the tables in it) or
 # "unlock" (besides, give back the lock of --isolated).
 MIGRATIONS_PHP = (
     BOOT_PHP  # noqa: S608  it is PHP, and nothing is put into it
+    + PLACE_PHP
+    + PENDING_PHP
     + r"""
 $asked = json_decode($argv[1], true);
 $migrator = $app->make('migrator');
 if ($asked['database']) {
     $migrator->setConnection($asked['database']);
 }
-$paths = array_map(function ($path) { return base_path($path); }, $asked['paths'])
-    ?: array_merge([$app->databasePath('migrations')], $migrator->paths());
-$files = $migrator->getMigrationFiles($paths);
+$files = $files_of($migrator, array_map(function ($path) { return base_path($path); }, $asked['paths']));
 $ran = $migrator->repositoryExists() ? $migrator->getRepository()->getRan() : [];
-$pending = array_diff_key($files, array_flip($ran));
+$pending = $pending_of($migrator, $files, $ran);
 $own = $migrator->resolveConnection($asked['database']);
 // Where no migration has ever run, migrate first loads what schema:dump stored.
 $schema = '';
@@ -37,11 +41,6 @@ foreach (['sql', 'dump'] as $kind) {
         $schema = "database/$file";
     }
 }
-// A pool in front of a database has another port.
-$place = function ($connection) {
-    $driver = str_replace('mariadb', 'mysql', $connection->getDriverName());
-    return json_encode([$driver, $connection->getDatabaseName(), $connection->getConfig('host')]);
-};
 $usual = $place($app->make('db')->connection());
 
 // Whether --isolated works: this version has it, and the cache has locks that other processes see.
@@ -362,11 +361,12 @@ $watch = function ($connection) use (&$pretends, &$current, $pretend, $about_sch
         // As it was prepared, without its values.
         $query = (string) $query;
         $asks = (bool) preg_match($about_schema, $query);
-        $pretend($connection, !$asks);
+        $reads = !$asks && preg_match('/^\s*\(*\s*(?:select|with)\b(?!.*\b(?:delete|insert|update)\b)/is', $query)
+            && !$does($query);
+        $pretend($connection, !$asks && !($reads && $current['decides']));
         if ($asks) {
             $current[$current['statements'] ? 'asks_late' : 'asks_schema'] = true;
-        } elseif (preg_match('/^\s*\(*\s*(?:select|with)\b(?!.*\b(?:delete|insert|update)\b)/is', $query)
-            && !$does($query)) {
+        } elseif ($reads) {
             $current['asks_data'] = true;
         } else {
             $current['statements'][] = [$connection->getName(), $query];
@@ -442,30 +442,33 @@ $resolve = Closure::bind(function ($migrator, $file, $name) {
     return method_exists($migrator, 'resolvePath') ? $migrator->resolvePath($file) : $migrator->resolve($name);
 }, null, get_class($migrator));
 foreach ($pending as $name => $file) {
-    $current = ['migration' => $name, 'statements' => [], 'error' => null];
+    $current = ['migration' => $name, 'statements' => [], 'error' => null, 'decides' => false];
     try {
         $current['does'] = $more_than_sql(file_get_contents($file));
         $migrator->requireFiles([$file]);
         $migration = $resolve($migrator, $file, $name);
         $connection = $migrator->resolveConnection($migration->getConnection());
         $watch($connection);
-        $current['skipped'] = method_exists($migration, 'shouldRun') && !$migration->shouldRun();
         $alone = $connection->getDriverName() !== 'pgsql' || !($migration->withinTransaction ?? true);
         $current['transaction'] = $alone ? '' : $connection->getName();
-        if (!$current['skipped'] && $current['does'] === '' && method_exists($migration, 'up')) {
-            $default = $app->make('db')->getDefaultConnection();
-            try {
-                $guard($connection);
+        $default = $app->make('db')->getDefaultConnection();
+        try {
+            $guard($connection);
+            // Shown no rows it might say no, and nobody would have judged what then runs.
+            $current['decides'] = true;
+            $current['skipped'] = method_exists($migration, 'shouldRun') && !$migration->shouldRun();
+            $current['decides'] = false;
+            if (!$current['skipped'] && $current['does'] === '' && method_exists($migration, 'up')) {
                 foreach ($pretends as $other) {
                     $pretend($other, true);
                 }
                 $app->make('db')->setDefaultConnection($connection->getName());
                 $migration->up();
-            } finally {
-                $unguard();
             }
-            $app->make('db')->setDefaultConnection($default);
+        } finally {
+            $unguard();
         }
+        $app->make('db')->setDefaultConnection($default);
     } catch (Throwable $error) {
         $app->make('db')->setDefaultConnection($own->getName());
         $current['error'] = get_class($error) . ': ' . $error->getMessage();

@@ -50,6 +50,12 @@ class PhaseBase:
     def _artisan(self, path: str, **extra: str) -> Artisan:
         return Artisan(self.module, path, self.params["php"], {**self.environment, **extra})
 
+    def _warn_without_values(self, text: str, error: Exception) -> None:
+        """Warn of an error of the application, which may be one of its database and have values in its SQL."""
+        from ansible_collections.slipway.laravel.plugins.module_utils._migrate import without_values  # noqa: PLC0415
+
+        self.module.warn(f"{text}: {without_values(str(error))}")
+
     def _command(self, argv: list[str]) -> str:
         rc, out, err = self.module.run_command(argv, environ_update=self.environment, cwd="/")
         if rc != 0:

@@ -84,6 +84,12 @@ _SETTLED = 2.0
 # the class of the job has a say in that.
 _JOBS = ("horizon", "horizon:supervisor", "horizon:work", "queue:listen", "queue:work", "schedule:run")
 
+# The server that renders pages of Inertia beforehand. Without it they are rendered in browsers alone.
+_RENDERER = "inertia:start-ssr"
+
+# Seconds that it gets to run a release, from when all else is well.
+_RENDERER_STARTS = 10
+
 # Seconds for which what a run that is dead or over has begun on this host, a migration say, is waited for.
 _WORK_ENDS = 60
 
@@ -259,6 +265,8 @@ class Phases(DatabasePhases, MaintenancePhases):
             "rolled_back_from": rolled_back_from,
             "removed": removed,
             "maintenance": maintenance,
+            "goes_with_a_restore": self.goes_with_a_restore() if params["maintenance_held"] else [],
+            "flags": len(params["maintenance_flags"]),
             "clock": clock,
             "clock_skew": None if reference is None else round(clock - reference, 3),
         }
@@ -428,9 +436,27 @@ class Phases(DatabasePhases, MaintenancePhases):
         if problem:
             raise PhaseError(problem)
         evidence["commands"] = [self._cache(artisan, command) for command in self.params["stage_commands"]]
-        if os.path.isdir(os.path.join(self.path, "storage/app/public")):
-            # By ourselves: storage:link exits 0 when it fails.
-            link_atomic("../storage/app/public", os.path.join(self.path, "public/storage"))
+        # By ourselves: storage:link exits 0 when it fails.
+        for link, target in artisan.links().items():
+            self._link_public(link, target)
+
+    def _link_public(self, link: str, target: str) -> None:
+        """Make a link of the application's filesystems.links, as storage:link does: nothing gives way to it."""
+        parent, name = os.path.split(os.path.normpath(os.path.join(self.path, link)))
+        own, parent = os.path.realpath(self.path), os.path.realpath(parent)
+        link = os.path.join(parent, name)
+        if not f"{parent}/".startswith(f"{own}/"):
+            # What is shared is not of the release.
+            self.module.warn(f"{link} of filesystems.links is not in the release, and was left as it is")
+        elif not os.path.exists(link):
+            with readable_by_all():
+                os.makedirs(parent, exist_ok=True)
+            inside = f"{os.path.normpath(target)}/".startswith(f"{own}/")
+            link_atomic(os.path.relpath(target, parent) if inside else target, link)
+        elif os.path.realpath(link) != os.path.realpath(target):
+            self.module.warn(
+                f"{link} of filesystems.links is there already, and was left as it is: no link to {target}"
+            )
 
     def probe(self) -> dict[str, Any]:
         """Probe a staged release again, after the migrations that it needs."""
@@ -538,7 +564,7 @@ class Phases(DatabasePhases, MaintenancePhases):
             if problem:
                 raise PhaseError(problem)
             return f"PHP-FPM answered {uri}"
-        status = self._artisan(path, SLIPWAY_COOKIE=cookie).request(uri)
+        status = self._artisan(path, SLIPWAY_COOKIE=cookie).request(uri, self.host)
         if not 200 <= status < 300:
             raise PhaseError(
                 f"the application in {path} answered {uri} with {status}; see {self.layout.shared_dir}/storage/logs"
@@ -571,6 +597,14 @@ class Phases(DatabasePhases, MaintenancePhases):
         if problem:
             raise PhaseError(problem)
         return f"{' '.join(argv)} answered {uri}"
+
+    # restore
+
+    def restore(self) -> dict[str, Any]:
+        """Restore the database, and bring maintenance back, which the application may keep in it."""
+        evidence = super().restore()
+        self._down_again()
+        return evidence
 
     # switch, restart, verify
 
@@ -659,7 +693,8 @@ class Phases(DatabasePhases, MaintenancePhases):
         parents = {worker["parent"] for worker in running}
         # Each of these is asked now, through the one that has started it, or ends by itself.
         ending = [w["pid"] for w in running if w["release"] != self.layout.current() and w["command"] in _JOBS]
-        self._note_besides(ending=ending)
+        renders = any(w["command"] == _RENDERER and w["release"] != self.layout.current() for w in running)
+        self._note_besides(ending=ending, renders=renders)
         stopped = []
         for worker in running:
             # PM2, and systemd for Node, replace a process themselves, and a shell under supervisor passes nothing on.
@@ -776,6 +811,7 @@ class Phases(DatabasePhases, MaintenancePhases):
                 f"{self.release} is live, but after {patience} s there is still a job in hand of {named}; each was "
                 f"asked to end and does so with its job, whoever runs it starts it anew in {self.release}"
             )
+        self._await_renderer()
         url = self.params["health_url"]
         return {
             "changed": False,
@@ -797,6 +833,25 @@ class Phases(DatabasePhases, MaintenancePhases):
         ending = noted.get("ending", []) if noted.get("run") == self.params["run"] else []
         return [worker for worker in running if worker["release"] != self.release and worker["pid"] in ending]
 
+    def _await_renderer(self) -> None:
+        """Warn where the server of Inertia has ended for this release and does not run it, which is no reason to go
+        back."""
+        noted = self.layout.run_state()
+        if not self.with_workers or noted.get("run") != self.params["run"] or not noted.get("renders"):
+            return
+        deadline = time.monotonic() + _RENDERER_STARTS
+        while True:
+            found = [w for w in self._workers() if (w["command"], w["release"]) == (_RENDERER, self.release)]
+            if any(worker["age"] >= _SETTLED for worker in found):
+                return
+            if time.monotonic() >= deadline:
+                break
+            time.sleep(0.2)
+        self.module.warn(
+            f"{_RENDERER} ran until {self.release} came and does not run it, so that pages are rendered in browsers "
+            f"alone; see its log, and start its program"
+        )
+
     def _short_lived(self, running: list[dict[str, Any]]) -> list[str]:
         """Wait until the youngest of the counted workers has lasted for a moment, and name those that have not.
 
@@ -807,7 +862,7 @@ class Phases(DatabasePhases, MaintenancePhases):
             return []
         # How long a server of Node has been loading before it answered is not known.
         ages = {worker["pid"]: worker["age"] if self.laravel else 0.0 for worker in running}
-        ours = [worker for worker in running if worker["release"] == self.release]
+        ours = [w for w in running if w["release"] == self.release and w["command"] != _RENDERER]
         young = [worker for worker in (self._alone(ours) if self.laravel else ours) if ages[worker["pid"]] < _SETTLED]
         if not young:
             return []
@@ -897,8 +952,9 @@ class Phases(DatabasePhases, MaintenancePhases):
         for check in self.smoke:
             host = check["host"] or ("" if check["url"] else self.host)
             url = check["url"] or (urllib.parse.urljoin(health, check["path"]) if health else "")
-            # A page that this host's own web server shows is of the release; one from elsewhere may be of another host.
-            release = "" if check["url"] else self.release
+            # A page that this host's own web server shows is of the release; one from elsewhere may be of another host,
+            # and one that may show whatever is no error of another application beside this one.
+            release = "" if check["url"] or check["status_below"] else self.release
             if url:
                 asked.append(("smoke check: ", url, host, {**check, "release": release}))
         problems, self.answers = [], []
@@ -907,8 +963,12 @@ class Phases(DatabasePhases, MaintenancePhases):
             # What opens the site during maintenance is for no other site.
             own = cookie if self.host in (host, urllib.parse.urlsplit(url).hostname) else ""
             problem, answer = _probe.http_check(url, host, expected, self.params["verify_tls"], timeout, own)
-            problems += [label + problem] if problem else []
             self.answers.append({**answer, "host": host})
+            if problem and expected.get("status_below"):
+                if answer["status"] == 503 and self._shut_by_hand():
+                    continue
+                problem += "; correct it, or leave the page out of release_smoke, [] for none"
+            problems += [label + problem] if problem else []
         return problems
 
     # revert, finish

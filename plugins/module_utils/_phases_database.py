@@ -15,7 +15,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.slipway.laravel.plugins.module_utils import _processes
-from ansible_collections.slipway.laravel.plugins.module_utils._artisan import BOOT_PHP, ArtisanError
+from ansible_collections.slipway.laravel.plugins.module_utils._artisan import (
+    BOOT_PHP,
+    PLACE_PHP,
+    ArtisanError,
+)
 from ansible_collections.slipway.laravel.plugins.module_utils._errors import (
     BrokenDatabaseError,
     MigrationError,
@@ -29,17 +33,32 @@ if TYPE_CHECKING:
     from ansible_collections.slipway.laravel.plugins.module_utils._migrate import Migrations
     from ansible_collections.slipway.laravel.plugins.module_utils._snapshot import Database, Snapshots
 
-# Which database the application uses by default; it connects to none. Nothing secret is in the answer.
+# Which database the application uses by default, and what else than its data is in there; it connects to none. Nothing
+# secret is in the answer.
 _DATABASE_PHP = (
     BOOT_PHP
+    + PLACE_PHP
     + r"""
 $own = $app->make('db')->connection();
+$kept = ['queue' => config('queue.connections.' . config('queue.default'))];
+if (config('app.maintenance.driver') === 'cache') {
+    $kept['maintenance'] = config('cache.stores.' . (config('app.maintenance.store') ?: config('cache.default')));
+}
+$in_there = array_filter($kept, function ($where) use ($app, $place, $own) {
+    try {
+        return ($where['driver'] ?? '') === 'database'
+            && $place($app->make('db')->connection($where['connection'] ?? null)) === $place($own);
+    } catch (Throwable $error) {
+        return false;
+    }
+});
 echo "\nslipway:" . json_encode([
     'driver' => $own->getDriverName(),
     'database' => $own->getDatabaseName(),
     'host' => $own->getConfig('host'),
     'port' => $own->getConfig('port'),
     'socket' => $own->getConfig('unix_socket'),
+    'keeps' => array_keys($in_there),
 ]) . "\n";
 """
 )
@@ -101,7 +120,7 @@ class DatabasePhases(PhaseBase):
         except ArtisanError as exc:
             if must_tell:
                 raise
-            self.module.warn(f"whether the application uses the database of {env_file} is not known: {exc}")
+            self._warn_without_values(f"whether the application uses the database of {env_file} is not known", exc)
             return database
         _snapshot.check_same(database, told, env_file)
         return database
@@ -143,6 +162,18 @@ class DatabasePhases(PhaseBase):
             raise PhaseError(str(exc), {"safety": exc.safety}) from exc
         except SnapshotError as exc:
             raise PhaseError(str(exc), {"unchanged": True}) from exc
+
+    def goes_with_a_restore(self) -> list[str]:
+        """Return what of the live application is in its database besides data, so that a restore replaces it."""
+        live = self.layout.current()
+        if not (live and self.laravel):
+            return []
+        artisan = self._artisan(self.layout.release_path(live))
+        try:
+            return list(artisan.answer("tell its database", _DATABASE_PHP)["keeps"])
+        except ArtisanError:
+            # It may be why there is a restore.
+            return []
 
     def _restore(self) -> dict[str, Any]:
         snapshots, snapshot = self._snapshots(), self.params["snapshot_id"]

@@ -7,7 +7,8 @@ Private to this collection. What a run has put up stands in ``.slipway/maintenan
 that the run itself, its revert, or the next run takes exactly that down. What an operator had put up by
 ``playbooks/maintenance.yml`` says in ``kept`` which run had begun it: only that run, the playbook when it turns it off,
 or a release that has gone live ends it. What was put up around a restore says in ``held`` why no other run may end it,
-until it is known how the restore ended. A maintenance that a person put up by hand is not in the file, and stays.
+until it is known how the restore ended. What the application keeps of it in a cache, which may be in that database,
+stands in ``state``, to be put there again. A maintenance that a person put up by hand is not this file's, and stays.
 """
 
 from __future__ import annotations
@@ -48,9 +49,19 @@ $state = function () use ($app) {
     }
     return json_decode(file_get_contents($app->storagePath() . '/framework/down'), true) ?: [];
 };
+// What is kept elsewhere than in a file may be lost, or become another's, with a database that is restored.
+$mode = method_exists($app, 'maintenanceMode') ? $app->maintenanceMode() : null;
+$may_be_lost = $mode && !$mode instanceof Illuminate\Foundation\FileBasedMaintenanceMode;
+$marker = is_file($order['marker']) ? json_decode(file_get_contents($order['marker']), true) : [];
+$kept = $may_be_lost ? $marker['state'] ?? null : null;
 $before = $state();
 $told = '';
-if ($order['down'] === ($before === null)) {
+if ($order['down'] && $kept) {
+    // With the page that was made when it began, by code that may be another one now.
+    if ($before != $kept) {
+        $mode->activate($kept);
+    }
+} elseif ($order['down'] === ($before === null)) {
     $options = ['--secret' => $order['secret'], '--retry' => $order['retry'], '--render' => $order['render']];
     $kernel->call($order['down'] ? 'down' : 'up', $order['down'] ? array_filter($options) : []);
     $told = $kernel->output();
@@ -61,7 +72,8 @@ echo "\nslipway:" . json_encode([
     'is' => $after !== null,
     'ours' => (($after ?? $before)['secret'] ?? '') === $order['secret'],
     'told' => $order['secret'] ? str_replace($order['secret'], '***', $told) : $told,
-]) . "\n";
+    'state' => $may_be_lost ? $after : null,
+], JSON_INVALID_UTF8_SUBSTITUTE) . "\n";
 """
 
 _STATE_FILES = ("storage/framework/down", "storage/framework/maintenance.php")
@@ -138,9 +150,22 @@ class MaintenancePhases(PhaseBase):
             return {}
         return content if isinstance(content, dict) else {}
 
+    def _shut_by_hand(self) -> bool:
+        """Say whether what is live is in a maintenance that no run has put up, and that no known secret opens."""
+        file = self._down_file()
+        if not self.laravel or self._marker().get("application") or file.get("secret"):
+            return False
+        try:
+            # With the cache as its place no file tells.
+            return bool(file or self._artisan(self._live_path()).info()["maintenance"])
+        except ArtisanError:
+            return False
+
     def _cookie(self) -> str:
         """Return the cookie by which health checks pass Laravel's maintenance, '' when no secret is known."""
-        secret = self._down_file().get("secret") or self._marker().get("secret") or self.params["maintenance_secret"]
+        marker = self._marker()
+        places = self._down_file(), marker.get("state") or {}, marker
+        secret = next(filter(None, (place.get("secret") for place in places)), self.params["maintenance_secret"])
         return bypass_cookie(str(secret)) if secret and self.laravel else ""
 
     def _ask(self, path: str, cookie: str = "") -> tuple[str, int]:
@@ -154,7 +179,7 @@ class MaintenancePhases(PhaseBase):
         if fpm:
             script = os.path.join(path, "public", "index.php")
             return f"PHP-FPM, {uri},", _fastcgi.get(fpm, script, uri, self.host, 30, cookie).status
-        return f"the application, {uri},", self._artisan(path, SLIPWAY_COOKIE=cookie).request(uri)
+        return f"the application, {uri},", self._artisan(path, SLIPWAY_COOKIE=cookie).request(uri, self.host)
 
     def _order(self, path: str, down: bool) -> dict[str, Any]:
         params = self.params
@@ -163,6 +188,7 @@ class MaintenancePhases(PhaseBase):
             "secret": params["maintenance_secret"],
             "retry": params["maintenance_retry"],
             "render": params["maintenance_render"],
+            "marker": self.layout.maintenance_path,
         }
         artisan = self._artisan(path, SLIPWAY_MAINTENANCE=json.dumps(order))
         return artisan.answer("go down" if down else "go up", _ORDER_PHP)
@@ -186,6 +212,7 @@ class MaintenancePhases(PhaseBase):
             # The run that has begun it may break off, and then ends it; one that found it there does not.
             "kept": marker.get("kept") or (self.params["maintenance_kept"] and marker.get("run", self.params["run"])),
             "flags": marker.get("flags", []),
+            "state": marker.get("state"),
             # What an earlier run left is not undone by one that fails in the same way.
             "held": marker.get("held") or held,
             "held_by": marker.get("held_by") if marker.get("held") else self.params["run"],
@@ -212,24 +239,49 @@ class MaintenancePhases(PhaseBase):
         shown = []
         changed = bool(new)
         entrance = ""
-        if application:
-            told = self._order(path, True)
+        told = self._order_down(path, written) if application else {}
+        if told:
             if not told["is"]:
                 raise PhaseError(f"artisan down did not shut {path}: {' '.join(told['told'].split())[:300]}")
-            if told["was"] and not told["ours"] and not marker:
-                # Also with the cache as its place, where no file told it before.
-                by_hand = True
-                self._write_marker({**written, "application": False})
+            # Also with the cache as its place, where no file told it before.
+            by_hand = by_hand or (told["was"] and not told["ours"] and not marker)
+            written |= {"application": not by_hand, "state": written["state"] or told["state"]}
+            self._write_marker(written)
             changed = changed or not told["was"]
             entrance = "secret" if told["ours"] else "earlier secret"
             shown.append(self._show_shut(path))
         if flags:
-            shown.append(self._show_flags(strict=not application))
+            shown.append(self._show_flags(strict=not told))
         evidence = {"changed": changed, "path": os.path.join(path, _STATE_FILES[0]) if application else flags[0]}
         evidence.update(shown="; ".join(shown), entrance=entrance)
         if by_hand:
             evidence["left"] = "it was in maintenance already, put up by hand: this run leaves that as it is"
         return evidence
+
+    def _order_down(self, path: str, written: dict[str, Any]) -> dict[str, Any]:
+        """Let the application go down; return what it told, nothing where a restore is what lets it start again."""
+        try:
+            return self._order(path, True)
+        except ArtisanError as exc:
+            # The database with its maintenance in it may be gone half way through an earlier restore.
+            if not (self.params["maintenance_held"] and (written["flags"] or written["state"])):
+                raise
+            self._warn_without_values("the application is not asked to go down before its database is restored", exc)
+            return {}
+
+    def _down_again(self) -> None:
+        """Bring maintenance back as this run has it, where the application kept it in what has been restored."""
+        if self.module.check_mode or not self._marker().get("state"):
+            return
+        error = ArtisanError("", {})
+        # What answers now, and what fits the database.
+        for path in dict.fromkeys((self._live_path(), self.path)):
+            try:
+                self._order(path, True)
+                return
+            except ArtisanError as exc:
+                error = exc
+        self._warn_without_values("the database is restored, but the application could not go down again", error)
 
     def _set_flag(self, flag: str) -> None:
         try:

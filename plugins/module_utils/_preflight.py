@@ -336,9 +336,14 @@ class _Preflight:
             # Only the application knows for sure how it reaches a service.
             return [f"{problem}, or leave this out with release_expect: {{skip: [{check}]}}"] if problem else []
 
+        live = self.layout.current()
+        path = self.layout.release_path(live) if live else ""
+
         def database() -> list[str]:
-            live = self.layout.current()
-            path = self.layout.release_path(live) if live else ""
+            shared = [*self.params["shared_dirs"], *self.params["shared_files"]]
+            for lost in listed("database", _probe.sqlite_loss(env, path, self.layout.shared_dir, shared)):
+                # Only the release itself will tell whether it needs a database at all.
+                self.module.warn(f"preflight goes on in spite of this: {lost}")
             problem = _probe.database_problem(self.module, self.params["php"], env, self.environment, path)
             return listed("database", problem)
 
@@ -346,7 +351,7 @@ class _Preflight:
             ("redis", "Redis", _NETWORK, lambda: listed("redis", _probe.redis_problem(env))),
             ("cache", "memcached", _NETWORK, lambda: listed("cache", _services.memcached_problem(env))),
             ("queue", "the queue", _NETWORK, lambda: listed("queue", _services.queue_problem(env))),
-            ("mail", "the mail host", _NETWORK, lambda: listed("mail", _services.mail_problem(env))),
+            ("mail", "the mail host", _NETWORK, lambda: listed("mail", _services.mail_problem(env, path))),
         ]
         if not self.interpreter_problems:
             checks.insert(0, ("database", "the database", _PROGRAM, database))

@@ -10,6 +10,7 @@ anything.
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import re
@@ -121,19 +122,25 @@ def database_values(env: dict[str, str], keys: DatabaseKeys) -> dict[str, str]:
     if not text:
         return env
     url = urllib.parse.urlsplit(text)
-    drivers = {"mysql": "mysql", "mariadb": "mariadb", "sqlite": "sqlite"}
-    drivers.update(dict.fromkeys(("pgsql", "postgres", "postgresql"), "pgsql"))
+    # Laravel's other names of them.
+    drivers = {"mysql2": "mysql", "sqlite3": "sqlite", "postgres": "pgsql", "postgresql": "pgsql"}
+    driver = drivers.get(url.scheme, url.scheme)
+    options = dict(urllib.parse.parse_qsl(url.query))
     login, _at, address = url.netloc.rpartition("@")
     username, _colon, password = login.partition(":")
     host, _bracket, port = address.rpartition(":") if re.search(r":\d+$", address) else (address, "", "")
-    path = url.path if url.scheme == "sqlite" else url.path.lstrip("/")
+    # As Laravel: sqlite:////srv/app.sqlite is a file by its absolute path, which sqlite:///app.sqlite is not.
+    path = url.path[1:] if driver == "sqlite" else url.path.lstrip("/")
     parts = {
-        "DB_CONNECTION": drivers.get(url.scheme, url.scheme),
+        "DB_CONNECTION": driver,
         "DB_HOST": host.strip("[]"),
         "DB_PORT": port,
         "DB_DATABASE": urllib.parse.unquote(path),
         "DB_USERNAME": urllib.parse.unquote(username),
         "DB_PASSWORD": urllib.parse.unquote(password),
+        "DB_SOCKET": options.get("unix_socket", ""),
+        "DB_SSLMODE": options.get("sslmode", ""),
+        "DB_SSLROOTCERT": options.get("sslrootcert", ""),
     }
     return {**env, **{key: value for key, value in parts.items() if value}}
 
@@ -148,6 +155,32 @@ def _server(env: dict[str, str], driver: str) -> tuple[str, str] | None:
     usual = "" if any(re.match(r"DB_.*HOST", key) for key in env) else "127.0.0.1"
     host, port = env.get("DB_HOST", usual), env.get("DB_PORT") or ("5432" if driver == "pgsql" else "3306")
     return (f"{driver}:host={host};port={port};dbname={name}", f"{user}@{host}:{port}/{name}") if host else None
+
+
+def sqlite_loss(env: dict[str, str], release: str, shared_dir: str, shared: list[str]) -> str | None:
+    """Say that the SQLite file of an ``.env`` would lie in each release, and not beside them.
+
+    Not of an application without migrations, which may have no use for the database that Laravel gives it.
+
+    :param release: directory of the live release, '' when there is none yet
+    :param shared: what of a release is shared, by its path there
+    """
+    keys = database_keys(release)
+    values = database_values(env, keys)
+    name = values.get("DB_DATABASE", "")
+    if values["DB_CONNECTION"] != "sqlite" or os.path.isabs(name) or ":memory:" in name or "mode=memory" in name:
+        return None
+    if release and not glob.glob(os.path.join(glob.escape(release), "database/migrations/*")):
+        return None
+    file = os.path.normpath(name or "database/database.sqlite")
+    if any(file == place or file.startswith(place + os.sep) for place in map(os.path.normpath, shared)):
+        return None
+    variable = next(filter(values.get, keys.urls), "DB_DATABASE")
+    told = f"{variable} in .env names {name}" if name else f"{variable} in .env is empty"
+    return (
+        f"{told}, so SQLite's file is {file} in each release: the next one begins with another, and each is lost with "
+        f"its release; create {shared_dir}/database.sqlite and let DB_DATABASE be that path, an absolute one"
+    )
 
 
 def database_problem(
@@ -165,7 +198,7 @@ def database_problem(
     if driver == "sqlite":
         dsn, where = f"sqlite:{name}", name
         if not os.path.isabs(name):
-            return None  # relative to a release that is not there yet
+            return None  # in memory, or relative to a release that is not there yet
         if not os.path.isfile(name):
             return f"the SQLite file {name} (DB_DATABASE in .env) does not exist; create it, or correct DB_DATABASE"
     elif driver in ("mysql", "mariadb", "pgsql"):
@@ -323,16 +356,19 @@ def http_check(
     When it sends HTTP to HTTPS under the same name, the same address is asked again by TLS.
 
     :param host: the name that it is asked for
-    :param expected: ``status``, a list, otherwise 200 to 299; ``contains``; ``max_ms``; and ``release``, which must be
-        that of the header ``X-Release-Id``, where there is one
+    :param expected: ``status``, a list, or ``status_below``, otherwise 200 to 299; ``contains``; ``max_ms``; and
+        ``release``, which must be that of the header ``X-Release-Id``, where there is one
     """
-    statuses = expected.get("status") or range(200, 300)
+    statuses: list[int] | range = expected.get("status") or range(200, 300)
     try:
         url, answer = _ask(url, host, statuses, verify, timeout, cookie)
     except ValueError as exc:
         return f"{_endpoint.shown(url)} cannot be asked: {exc}", {"url": _endpoint.shown(url), "status": 0, "ms": 0}
     where = _endpoint.shown(url)
     evidence = {"url": where, "status": answer.status, "ms": answer.milliseconds["total"]}
+    if expected.get("status_below"):
+        # Only here: the web server that sends HTTP to HTTPS says nothing of the application.
+        statuses = range(expected["status_below"])
     return _http_problem(where, answer, statuses, expected), evidence
 
 
@@ -345,6 +381,7 @@ def _http_problem(where: str, answer: _endpoint.Exchange, statuses: list[int] | 
     if answer.status not in statuses:
         to = f" to {_endpoint.shown(answer.header('location'))}" if answer.header("location") else ""
         wanted = f", not {' or '.join(str(status) for status in statuses)}" if expected.get("status") else ""
+        wanted = f", not below {expected['status_below']}" if expected.get("status_below") else wanted
         return f"{where} answered {answer.status}{to}{wanted}: {_plain(answer.text)[:200] or 'an empty page'}"
     if expected.get("contains") and expected["contains"] not in answer.text:
         return f"{where} does not contain {expected['contains']!r}: {_plain(answer.text)[:200] or 'an empty page'}"

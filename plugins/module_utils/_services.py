@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import os
 import smtplib
 import ssl
 import urllib.parse
@@ -118,8 +119,19 @@ def _own_name(env: dict[str, str]) -> str:
     return name if name.isascii() else "localhost"
 
 
-def mail_problem(env: dict[str, str]) -> str | None:
-    """Greet the mail host of an ``.env`` and log in as the application does. Nothing is sent."""
+def _needs_starttls(mail: _Mail, release: str) -> bool:
+    """Say whether the application surely sends nothing without STARTTLS.
+
+    Of MAIL_ENCRYPTION=tls Swift Mailer makes that, up to Laravel 8. Since then it is used where it is offered.
+    """
+    return mail.starttls and bool(release) and os.path.isdir(os.path.join(release, "vendor/swiftmailer/swiftmailer"))
+
+
+def mail_problem(env: dict[str, str], release: str = "") -> str | None:
+    """Greet the mail host of an ``.env`` and log in as the application does. Nothing is sent.
+
+    :param release: directory of the live release, which says by what it sends mail; '' when there is none
+    """
     mailer = env.get("MAIL_MAILER") or env.get("MAIL_DRIVER")
     mail = _Mail(env)
     # Laravel's defaults for a host or port that is not given differ from version to version.
@@ -134,7 +146,7 @@ def mail_problem(env: dict[str, str]) -> str | None:
         else:
             client = smtplib.SMTP(mail.host, mail.port, **named)  # type: ignore
         try:
-            return _mail_refusal(client, mail, context, about, remedy)
+            return _mail_refusal(client, mail, context, about, remedy, _needs_starttls(mail, release))
         finally:
             client.close()
     except ssl.SSLCertVerificationError as exc:
@@ -143,13 +155,15 @@ def mail_problem(env: dict[str, str]) -> str | None:
         return f"{about} cannot be used: {exc}; start it, or {remedy}"
 
 
-def _mail_refusal(client: smtplib.SMTP, mail: _Mail, context: ssl.SSLContext, about: str, remedy: str) -> str | None:
+def _mail_refusal(
+    client: smtplib.SMTP, mail: _Mail, context: ssl.SSLContext, about: str, remedy: str, needs_starttls: bool
+) -> str | None:
     client.ehlo_or_helo_if_needed()
     # As Symfony's mailer: STARTTLS wherever it is offered, and then with a certificate that is valid.
     if not mail.tls and client.has_extn("starttls"):
         client.starttls(context=context)
         client.ehlo()
-    elif mail.starttls:
+    elif needs_starttls:
         return f"{about} does not offer STARTTLS, which MAIL_ENCRYPTION asks for; {remedy}"
     # Of the ways to log in that are offered smtplib knows these; of XOAUTH2 nothing can be said.
     known = {"CRAM-MD5", "PLAIN", "LOGIN"}.intersection(client.esmtp_features.get("auth", "").split())

@@ -136,7 +136,7 @@ def database_of(env_file: str, environment: dict[str, str], release: str = "") -
         socket="" if driver == "pgsql" else env.get("DB_SOCKET", ""),
         user=env.get("DB_USERNAME", ""),
         password=env.get("DB_PASSWORD", ""),
-        tls_ca=env.get("MYSQL_ATTR_SSL_CA", ""),
+        tls_ca=env.get("DB_SSLROOTCERT" if driver == "pgsql" else "MYSQL_ATTR_SSL_CA", ""),
         tls_mode=env.get("DB_SSLMODE", ""),
     )
 
@@ -188,8 +188,9 @@ class Server:
         self._environment = {**os.environ, **environment, "LC_ALL": "C.UTF-8"}
         for name in [name for name in self._environment if name.startswith(("MYSQL_", "PG"))]:
             del self._environment[name]
-        if database.driver == "pgsql" and database.tls_mode:
-            self._environment["PGSSLMODE"] = database.tls_mode
+        if database.driver == "pgsql":
+            tls = {"PGSSLMODE": database.tls_mode, "PGSSLROOTCERT": database.tls_ca}
+            self._environment.update({name: value for name, value in tls.items() if value})
         # A login file of the user would go before our own options.
         self._environment["MYSQL_TEST_LOGIN_FILE"] = os.devnull
 

@@ -52,7 +52,7 @@ attributes:
         the module predicts whether they would change something; all others are reported as a change.
     support: full
   diff_mode:
-    description: Shows the fingerprints of the files and the migrations that differ.
+    description: Shows the fingerprints of the files and of the maintenance mode, and the migrations that differ.
     support: full
 """
 
@@ -163,7 +163,7 @@ def absent_part(command: list[str], known: dict[str, set[str]]) -> str | None:
     return None
 
 
-def predict(artisan: Artisan, command: str, info: dict[str, Any]) -> bool:
+def predict(artisan: Artisan, command: str, info: dict[str, Any], before: dict[str, Any]) -> bool:
     """Say whether a command would change something."""
     if command in CACHE_INPUTS:
         return older_than_inputs(artisan.release, command)
@@ -171,9 +171,9 @@ def predict(artisan: Artisan, command: str, info: dict[str, Any]) -> bool:
         migrations = info.get("migrations") or {"pending": [True], "ran": [True]}
         return command not in ("migrate", "migrate:install") or bool(migrations["pending"])
     if command in ("down", "storage:link"):
-        return not any(artisan.state(command).values())
+        return not any(before.values())
     if command in ("up", "storage:unlink") or (command.endswith(":clear") and command in STATE_FILES):
-        return any(artisan.state(command, info.get("view_path")).values())
+        return any(before.values())
     return True
 
 
@@ -199,7 +199,7 @@ def run_command(artisan: Artisan, command: list[str], check_mode: bool) -> tuple
     if check_mode:
         pending = (info.get("migrations") or {}).get("pending", []) if name == "migrate" else []
         after = {**before, "migrations": before["migrations"] + pending} if name in MIGRATION_COMMANDS else before
-        result = {"command": command, "changed": predict(artisan, name, info), "skipped": "check mode"}
+        result = {"command": command, "changed": predict(artisan, name, info, before), "skipped": "check mode"}
         return result, {"before": before, "after": after}
     try:
         result = artisan.run(command)

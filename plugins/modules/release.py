@@ -16,12 +16,13 @@ description:
     server released by those can be taken over.
   - C(preflight) names everything that would stop the release, then takes the lock. C(build) makes the artifact, where
     the host is alone and so need not wait for others, and what follows goes on with it; nothing follows when that
-    version is live already. C(stage) unpacks the artifact, links what is shared, builds the caches in the final path
-    and lets the new release answer a health request while the old one is live. C(probe) repeats that request, for a
-    release that is only well after its migrations. C(exchange), before a rollback in batches, gives both releases each
-    other's assets, as C(stage) does. C(switch) makes it live by one atomic rename. C(restart) ends
-    workers of other releases gracefully and reloads PHP-FPM where needed. C(verify) shows that the web server, PHP-FPM
-    and each worker run the release. C(revert) goes back. C(finish) removes old releases and gives the lock back.
+    version is live already. C(stage) unpacks the artifact, links what is shared, builds the caches in the final path,
+    makes the links of C(filesystems.links), and lets the new release answer a health request while the old one is live.
+    C(probe) repeats that request, for a release that is only well after its migrations. C(exchange), before a rollback
+    in batches, gives both releases each other's assets, as C(stage) does. C(switch) makes it live by one atomic rename.
+    C(restart) ends workers of other releases gracefully and reloads PHP-FPM where needed. C(verify) shows that the web
+    server, PHP-FPM and each worker run the release. C(revert) goes back. C(finish) removes old releases and gives the
+    lock back.
   - On the one host that migrates, C(plan) tells the pending migrations, their SQL and what it risks, and changes
     nothing; whether a release may go on with it is for the caller to judge. C(snapshot) dumps the database, C(migrate)
     applies what is pending, C(restore) makes the database what a snapshot holds, after a snapshot of what it is now.
@@ -404,7 +405,8 @@ options:
         description:
           - Checks to leave out.
           - V(database), V(redis), V(cache), V(queue) and V(mail) read C(.env) as Laravel's own configuration does.
-            Leave those out that the application reaches in another way.
+            Leave those out that the application reaches in another way. V(database) warns of an SQLite file that would
+            lie in each release as well.
           - V(workers), for workers of the application whose working directory is no release, is one of C(verify) too.
         type: list
         elements: str
@@ -514,6 +516,12 @@ options:
         type: list
         elements: int
         default: []
+      status_below:
+        description:
+          - Any status below this one is well, instead of O(smoke[].status), whichever release the page is of. V(500)
+            finds a page that fails where it is not known what it shows, such as a login or a redirect.
+          - The answer 503 of a maintenance that somebody has put up by hand is well too.
+        type: int
       contains:
         description:
           - Text that has to be in the first MiB of the page.
@@ -627,7 +635,9 @@ phases:
       C(owner), C(since), C(release), C(version), C(commit), C(phase), C(artifact), C(sha256), and whether it is
       C(staged) here), C(unproven), the live release where such a run has switched to it and no release has finished
       since, C(rolled_back_from), in its place what a killed rollback has left for the live release, C(removed), the
-      releases of such a run that were removed, and C(maintenance), one that it had left.
+      releases of such a run that were removed, C(maintenance), one that it had left, C(flags), how many
+      O(maintenance_flags) there are, and C(goes_with_a_restore), where O(maintenance_held) announces one, what of the
+      application is in its database besides data, C(maintenance) or C(queue).
     - C(verify) has C(workers) with C(pid), C(command), C(release) and C(started), those of them that still end a job
       in the code of another release as C(finishing), and C(answers), the number of
       requests, one for each process of the PHP-FPM pool, many of them at once, that the web server answered in the
@@ -803,10 +813,14 @@ def _checks_spec() -> dict[str, dict[str, Any]]:
         "url": {"type": "str", "no_log": True},
         "host": text,
         "status": {"type": "list", "elements": "int", "default": []},
+        "status_below": {"type": "int"},
         "contains": text,
         "max_ms": {"type": "int", "default": 0},
     }
-    either = {"mutually_exclusive": [("path", "url")], "required_one_of": [("path", "url")]}
+    either = {
+        "mutually_exclusive": [("path", "url"), ("status", "status_below")],
+        "required_one_of": [("path", "url")],
+    }
     return {
         "expect": {"type": "dict", "options": expect, "apply_defaults": True},
         "requires": {"type": "dict", "options": requires, "apply_defaults": True},

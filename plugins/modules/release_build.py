@@ -27,6 +27,8 @@ description:
     C(shared/.env) in O(root), or where there is none, of the first host in O(offers). What O(environment) gives, or a
     file of the commit that Vite reads (C(.env), C(.env.production)), stays. C(null) and C(empty) are given as empty. A
     name in C(.env.example) that nobody gives is named in a warning.
+  - C(node_modules) is no part of the artifact of a Laravel application, unless the bundle that C(vite build --ssr) made
+    for C(inertia:start-ssr) imports packages by name. A warning says so, and what they take.
   - With O(artifact) or O(artifact_url) nothing is built; the artifact that is given is checked, and described as if it
     had been built.
 author:

@@ -77,6 +77,10 @@ class Fleet:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
                 host = self.path.split("/")[1]
+                if not host:
+                    # The home page, which all hosts share here.
+                    self.send_error(404)
+                    return
                 manifest = json.loads((home / "hosts" / host / "current/.slipway.json").read_text())
                 self.send_response(500 if (host, manifest["version"]) == ("web2", "v3-is-not-well") else 200)
                 self.send_header("X-Release-Id", manifest["release"])

@@ -160,6 +160,19 @@ def test_restore_without_maintenance_is_refused(stage, live):
     assert "release_maintenance=never cannot stand" in told(run)
 
 
+def test_restore_under_a_maintenance_that_is_in_the_database_is_refused(stage, live):
+    files = [stage.home / "hosts" / host / "releases" / live[1] / "app.json" for host in HOSTS]
+    before = [file.read_text() for file in files]
+    for file, text in zip(files, before, strict=True):
+        file.write_text(json.dumps({**json.loads(text), "keeps": ["maintenance", "queue"]}))
+    run = stage.rollback(rollback_restore_snapshot=True, release_rollback_to=live[0])
+    for file, text in zip(files, before, strict=True):
+        file.write_text(text)
+    assert (run.status, stage.left("lock"), stage.left("maintenance.json")) == (2, [], [])
+    assert "would open web1, web2 while it is loaded; let its .env have APP_MAINTENANCE_DRIVER=file" in told(run)
+    assert "jobs that were waiting then, also those done since, are run again" in told(run)
+
+
 def test_rollback_to_what_is_live_everywhere_is_refused(stage, live):
     assert "is live already on every host" in told(stage.rollback(release_rollback_to=live[1]))
 

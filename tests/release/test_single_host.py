@@ -43,6 +43,8 @@ def test_first_release_takes_three_module_runs(host):
     build = next(phase for phase in run.of("phase") if phase["phase"] == "build")
     assert run.live["web1"].endswith(build["commit"][:8])
     assert not host.state()[-1]
+    (pages,) = (phase["pages"] for phase in run.of("phase") if phase["phase"] == "verify")
+    assert [(page["url"].rpartition("/")[2], page["status"]) for page in pages] == [("up", 200), ("", 404)]
 
 
 def test_what_is_live_already_is_not_built_again(host):

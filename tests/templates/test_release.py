@@ -50,6 +50,20 @@ def test_where_a_failed_release_goes_back_to(role, first, second, before):
     assert fleet(role, {"web1": first, "web2": second}).value("__release_before") == before
 
 
+@pytest.mark.parametrize(
+    ("given", "pages"),
+    [
+        ({}, [{"path": "/", "status_below": 500}]),
+        ({"release_health_path": "/"}, []),
+        ({"release_kind": "node"}, []),
+        ({"release_smoke": []}, []),
+    ],
+)
+def test_home_page_is_asked_for_unless_it_is_the_health_page(role, given, pages):
+    loaded = role("release", group_names=[], **given)
+    assert loaded.value("release_smoke") == pages
+
+
 def plan(role, *risks, **given):
     """The role on its one host, once that has told these risks of its migrations."""
     told = [

@@ -35,7 +35,7 @@ def test_queue_worker(program):
     worker = {"name": "mail", "queue": ["mail", "low"], "timeout": 300, "processes": 2, "backoff": [1, 5]}
     found = program("queue_worker", laravel_queue_workers=[worker])
     assert found["command"] == (
-        "php artisan queue:work redis --queue=mail,low --tries=3 --timeout=300 --sleep=1 --memory=256"
+        "php artisan queue:work --queue=mail,low --tries=3 --timeout=300 --sleep=1 --memory=256"
         " --max-time=3600 --backoff=1,5"
     )
     assert found["directory"] == "/srv/shop/current"
@@ -61,7 +61,9 @@ def test_a_worker_that_would_be_killed_in_a_job(shop, worker, cut):
     [
         ({"timeout": 60}, "", []),
         ({"timeout": 90}, "", ["x (timeout 90, retry_after 90)"]),
-        ({"timeout": 90}, '{"redis": 120}', []),
+        ({"timeout": 90}, '{"database": 60, "": 120}', []),
+        ({"timeout": 90}, '{"database": 120, "": 60}', ["x (timeout 90, retry_after 60)"]),
+        ({"timeout": 90, "connection": "redis"}, '{"redis": 120, "": 60}', []),
         ({"timeout": 60, "connection": "slow"}, '{"redis": 120, "slow": 30}', ["x (timeout 60, retry_after 30)"]),
         ({"timeout": 300, "retry_after": 330}, '{"redis": 120}', []),
     ],
@@ -83,9 +85,10 @@ def test_horizon_beside_workers(shop):
     workers = [
         "command=php artisan queue:work redis --queue=mail,high --tries=3",
         "command=php artisan queue:work database --queue=default --tries=3",
+        "command=php artisan queue:work --queue=low --tries=3",
     ]
-    loaded = shop("horizon", horizon_queues=["default", "high"], __horizon_workers={"stdout_lines": workers})
-    assert loaded.value("__horizon_shared") == ["high"]
+    loaded = shop("horizon", horizon_queues=["default", "high", "low"], __horizon_workers={"stdout_lines": workers})
+    assert sorted(loaded.value("__horizon_shared")) == ["high", "low"]
 
 
 def test_reverb(program):

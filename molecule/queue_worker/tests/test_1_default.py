@@ -29,7 +29,7 @@ def test_workers_run_in_the_current_release(host):
     assert host.check_output("readlink /proc/%s/cwd", pid) == "/var/www/app/releases/r1"
     assert host.check_output("stat -c %%U /proc/%s", pid) == "deploy"
     assert host.check_output("xargs -0 echo < /proc/%s/cmdline", pid) == (
-        "php artisan queue:work redis --queue=default --tries=3 --timeout=30 --sleep=1 --memory=256 --max-time=3600"
+        "php artisan queue:work --queue=default --tries=3 --timeout=30 --sleep=1 --memory=256 --max-time=3600"
     )
 
 

@@ -239,3 +239,32 @@ def test_split_fleet_with_its_database():
 @pytest.mark.parametrize("other", [{}, {"phase": "preflight", "error": "no space"}])
 def test_hosts_that_were_not_looked_at(other):
     assert rollback(host("Z", "A"), other, to="Z") == {"target": "", "problems": []}
+
+
+@pytest.mark.parametrize(
+    "flags, keeps, refused",
+    [
+        ([0, 0, 0], ["maintenance"], "app1, app2"),
+        ([1, 0, 0], ["queue", "maintenance"], "app2"),
+        # Nobody asks a worker.
+        ([1, 1, 0], ["maintenance"], ""),
+        ([0, 0, 0], ["queue"], ""),
+    ],
+)
+def test_restore_that_would_open_the_site_is_refused(flags, keeps, refused):
+    found = [
+        {**host("A", "X", snapshots=["X@5"], migrated=["X"]), "goes_with_a_restore": keeps, "flags": count}
+        for count in flags
+    ]
+    hosts = {"hosts": ["app1", "app2", "worker"], "serving": ["app1", "app2"]}
+    problems = rollback(*found, **hosts, restore=True, confirm="s5")["problems"]
+    told = f"would open {refused} while it is loaded; let its .env have APP_MAINTENANCE_DRIVER=file"
+    assert [told in problem for problem in problems] == ([True] if refused else [])
+    assert rollback(*found, **hosts)["problems"] == []
+
+
+@pytest.mark.parametrize("keeps, told", [(["queue"], True), ([], False)])
+def test_jobs_that_come_back_are_told_before_a_restore(keeps, told):
+    found = {**host("A", "X", snapshots=["X@5"], migrated=["X"]), "goes_with_a_restore": keeps}
+    told_of = "is lost; jobs that were waiting then, also those done since, are run again. If"
+    assert (told_of in refusal(found, restore=True)) is told

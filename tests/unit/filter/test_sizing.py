@@ -74,8 +74,7 @@ def test_worker_with_a_name_only():
         {
             "name": "shop-queue-default",
             "command": (
-                "php artisan queue:work redis --queue=default"
-                " --tries=3 --timeout=60 --sleep=1 --memory=256 --max-time=3600"
+                "php artisan queue:work --queue=default --tries=3 --timeout=60 --sleep=1 --memory=256 --max-time=3600"
             ),
             "directory": "/srv/current",
             "user": "deploy",
@@ -83,6 +82,13 @@ def test_worker_with_a_name_only():
             "stopwaitsecs": 70,
         }
     ]
+
+
+@pytest.mark.parametrize(
+    ("connection", "words"), [("sqs", "queue:work sqs --queue="), ("", "queue:work --queue="), (None, "queue:work --q")]
+)
+def test_a_worker_without_a_connection_works_the_applications_default(connection, words):
+    assert words in programs({"name": "default", "connection": connection})[0]["command"]
 
 
 def test_a_worker_has_as_long_to_stop_as_a_job_may_run():

@@ -248,7 +248,8 @@ def repository(home, git):
 def http_server():
     """Start web servers: serve(status, headers) returns the address of one that gives this answer.
 
-    The status may be a function of the request. With tls, the path of a certificate with its key, it answers by TLS.
+    The status and a header may be functions of the request. With tls, the path of a certificate with its key, it
+    answers by TLS.
     """
     with contextlib.ExitStack() as stack:
 
@@ -262,7 +263,7 @@ def http_server():
                     serve.cookies.append(self.headers["Cookie"])
                     self.send_response(status(self) if callable(status) else status)
                     for name, value in headers.items():
-                        self.send_header(name.replace("_", "-"), value)
+                        self.send_header(name.replace("_", "-"), value(self) if callable(value) else value)
                     self.end_headers()
                     self.wfile.write(body if isinstance(body, bytes) else body.encode())
 

@@ -272,6 +272,17 @@ def test_a_half_applied_set_is_told_by_name(home, migrate, driver, told):
     assert "topsecret" not in json.dumps(result) and "ann@example.com" not in json.dumps(result)
 
 
+def test_a_migration_that_skips_itself_is_not_what_failed(migrate):
+    code, result = migrate(
+        {"allow_destructive": True},
+        migrations=["2026_01_01_000000_later", SAFE, BAD],
+        skipped=["2026_01_01_000000_later"],
+        failing_migration=BAD,
+    )
+    assert (code, result["migrations"]) == (1, [SAFE])
+    assert result["msg"].startswith(f"{BAD} failed: ")
+
+
 def test_a_seeder_that_fails(migrate):
     code, result = migrate({"seeders": ["One", "Two"]}, migrations=[SAFE], failing_seeders=["Two"])
     assert (code, result["changed"], result["migrations"], result["seeded"]) == (1, True, [SAFE], ["One"])

@@ -10,7 +10,7 @@ import subprocess
 import tarfile
 
 import pytest
-from ansible_collections.slipway.laravel.plugins.module_utils import _parts
+from ansible_collections.slipway.laravel.plugins.module_utils import _parts, _ssr
 
 
 @pytest.fixture
@@ -463,6 +463,162 @@ def test_no_compressed_copies(build, big):
     result = build(precompress=False)
     assert [name for name in names(result) if name.endswith((".gz", ".br"))] == ["./public/build/given.css.gz"]
     assert result["reused"] == ["node_modules", "vendor"]
+
+
+# Rendering on the server
+
+BUNDLE = "import{h as i}from'vue';import './chunk.js';import 'node:fs';import path from \"path\";\n"
+
+
+@pytest.fixture
+def ssr(home):
+    """Let npm install the package vue, and build a bundle of this text: ssr(text, words of a shell)."""
+    program = (home / "bin/npm").read_text()
+
+    def be(text, also="true"):
+        (home / "bundle").write_text(text)
+        installed = "mkdir -p node_modules/vue/lib node_modules/.bin && echo vue > node_modules/vue/lib/vue.js"
+        linked = "ln -s ../vue/lib/vue.js node_modules/.bin/vue; ln -s /srv/ui node_modules/ui"
+        made = f"mkdir -p bootstrap/ssr node_modules/.vite; cp {home}/bundle bootstrap/ssr/ssr.js; date +%N > $d"
+        cases = f"run) d=node_modules/.vite/deps; {made}; {also} ;;\n ci) {installed}; {linked} ;;"
+        (home / "bin/npm").write_text(f"{program}\ncase $1 in {cases}\nesac\n")
+
+    return be
+
+
+def of_packages(result):
+    return [name for name in names(result) if name.startswith("./node_modules")]
+
+
+def test_packages_that_the_server_bundle_imports_are_released(build, ssr, commit, warned):
+    commit({".gitignore": "/bootstrap/ssr\n/node_modules\n"})
+    ssr(BUNDLE)
+    first = build()
+    assert "./bootstrap/ssr/ssr.js" in names(first)
+    # Neither links that lead out, nor what tools left for their next run.
+    assert of_packages(first) == [
+        "./node_modules",
+        "./node_modules/.bin",
+        "./node_modules/.bin/vue",
+        "./node_modules/tool",
+        "./node_modules/vue",
+        "./node_modules/vue/lib",
+        "./node_modules/vue/lib/vue.js",
+    ]
+    told = (
+        "bootstrap/ssr/ssr.js imports vue, so that the release keeps all of node_modules for inertia:start-ssr, 0.0 MiB"
+    )
+    assert f"{told}; set ssr: {{ noExternal: true }} in vite.config" in warned[0]
+    commit({"app/Models/Shop.php": "<?php // new"})
+    changed = build()
+    assert changed["reused"] == ["assets", "node_modules", "vendor"]
+    assert of_packages(changed) == of_packages(first)
+    again = build()
+    assert changed["sha256"] == again["sha256"] == build(reuse=False)["sha256"]
+
+
+@pytest.mark.parametrize("bundle", ["import './chunk.js'; import 'node:fs'", "require('bufferutil')"])
+def test_server_bundle_that_has_everything_is_released_alone(build, ssr, bundle, warned):
+    ssr(bundle)
+    for _again in range(2):
+        result = build()
+        assert "./bootstrap/ssr/ssr.js" in names(result)
+        assert (of_packages(result), warned) == ([], [])
+    assert "assets" in result["reused"]
+
+
+def test_server_bundle_whose_packages_are_elsewhere(build, ssr, warned):
+    ssr("import { h } from 'vue'; import ui from 'ui'")
+    assert of_packages(build()) == []
+    told = (
+        "bootstrap/ssr/ssr.js imports ui, and node_modules of the application lacks it, so that inertia:start-ssr will"
+    )
+    assert [told in text for text in warned] == [True]
+
+
+def test_packages_that_the_build_changes_are_not_put_to_its_assets_from_elsewhere(build, ssr):
+    ssr(BUNDLE, "echo patched > node_modules/vue/lib/vue.js")
+    build()
+    result = build()
+    assert "assets" not in result["reused"]
+    assert result["parts"]["assets"]["reason"] == "build writes into node_modules"
+    assert text(result, "node_modules/vue/lib/vue.js") == "patched\n"
+
+
+@pytest.mark.parametrize(
+    "text, needed, asked",
+    [
+        ('import { createSSRApp as a, h } from "vue";', ["vue"], []),
+        ("import x, * as y from 'vue/server-renderer'", ["vue"], []),
+        ("import {\n  a,\n  b,\n} from 'vue'\n", ["vue"], []),
+        ('import"@inertiajs/vue3/server";export*from"a";export{b}from"b.js"', ["@inertiajs/vue3", "a", "b.js"], []),
+        ('/* @license */import a from "a";', ["a"], []),
+        ("const a = await import('a'); require('b')", [], ["a"]),
+        ("const r = createRequire(d), a = await import('a'); x = {...require(`b`), c: __require(\"c\")}", [], [*"abc"]),
+        ("createRequire(d); try {\n  const a = require('a');\n} catch { b = import('b') }", [], ["b"]),
+        ("import(/* @vite-ignore */ 'a').then(b); import('d', {with: {}})", [], ["a", "d"]),
+        ("import a from 'a'; require('a')", ["a"], []),
+        ("import 'fs/promises'; import 'node:x'; import 'util'; import './a'; import '/b'; import '#c'", [], []),
+        ("import 'https://a.example/b.js'; import '@/c'; import '~/d'; import 'data:text/javascript,'", [], []),
+        ("import 'punycode/'", ["punycode"], []),
+        ("// import('a')\n/**\n * const b = require('b')\n */\nx.require('c'); import(d); import(`e/${f}`)", [], []),
+        ("throw Error(\"import x from 'a'\"); const from = 'b'; export default {\n from: 'c' }", [], []),
+    ],
+)
+def test_what_a_server_bundle_imports(tree, text, needed, asked):
+    app = tree({"bootstrap/ssr/assets/page.mjs": text, "bootstrap/ssr/page.mjs.map": "import 'x'"})
+    assert [list(found) for found in _ssr.imports(app)] == [needed, asked]
+
+
+@pytest.mark.parametrize(
+    "config, place, found",
+    [
+        ("", "public/js/ssr.js", True),
+        ("laravel({ssr: 'x', ssrOutputDirectory: '/storage/ssr'})", "storage/ssr/app.js", True),
+        ("laravel({ssrOutputDirectory: '../ssr'})", "../ssr/app.js", False),
+        ("", "public/build/app.js", False),
+    ],
+)
+def test_where_a_server_bundle_is(tree, config, place, found):
+    app = tree({"vite.config.ts": config, place: "import 'vue'"})
+    assert _ssr.imports(app) == (({"vue": place} if found else {}), {})
+
+
+def test_what_a_server_bundle_of_webpack_imports(tree):
+    app = tree({"public/js/ssr.js": "(() => { const vue = require('vue'); try { require('ws') } catch {} })()"})
+    assert _ssr.imports(app) == ({}, {"vue": "public/js/ssr.js"})
+
+
+# Livewire
+
+SHARES = "new CacheManager(\n    storage_path('framework/views/livewire')\n)"
+BY_RELEASE = "return substr(md5(Str::after($sourcePath, base_path())), 0, 8);"
+
+
+@pytest.mark.parametrize(
+    "place, names, warns",
+    [
+        (SHARES, BY_RELEASE, True),
+        # By the whole path each release has its own.
+        (SHARES, "return substr(md5($sourcePath), 0, 8);", False),
+        ("new CacheManager(rtrim(config('view.compiled'), '/').'/livewire')", BY_RELEASE, False),
+        ("", "", False),
+    ],
+)
+def test_livewire_that_takes_components_of_another_release(build, commit, home, place, names, warns, warned):
+    commit({"composer.lock": {"packages": [{"name": "livewire/livewire", "version": "v4.2.4"}]}})
+    source = "vendor/livewire/livewire/src"
+    (home / "provider").write_text(place)
+    (home / "manager").write_text(names)
+    copied = (
+        f"cp {home}/provider {source}/LivewireServiceProvider.php; cp {home}/manager {source}/Compiler/CacheManager.php"
+    )
+    composer = home / "bin/composer"
+    composer.write_text(f"{composer.read_text()}\n[ $1 != install ] || (mkdir -p {source}/Compiler; {copied})\n")
+    # Also where the packages are those of an earlier build.
+    build()
+    build()
+    assert ["livewire/livewire v4.2.4 keeps compiled" in text for text in warned] == [True, True] * warns
 
 
 # With the real programs

@@ -179,6 +179,34 @@ def test_database_of_values_that_are_nothing(tmp_path):
     assert database == _snapshot.Database("mysql", "shop", "127.0.0.1", "3306")
 
 
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        (
+            "postgres://ann@db/shop?sslmode=verify-full&sslrootcert=%2Fetc%2Fca.pem",
+            _snapshot.Database("pgsql", "shop", "db", "5432", "", "ann", "", "/etc/ca.pem", "verify-full"),
+        ),
+        (
+            "mysql2://ann@localhost/shop?unix_socket=/run/mysqld.sock",
+            _snapshot.Database("mysql", "shop", "localhost", "3306", "/run/mysqld.sock", "ann"),
+        ),
+        ("sqlite3:////srv/db", _snapshot.Database("sqlite", "//srv/db")),
+    ],
+)
+def test_database_by_a_url_with_options(tmp_path, url, found):
+    (tmp_path / ".env").write_text(f"DB_CONNECTION=mysql\nDB_URL={url}\n")
+    assert _snapshot.database_of(str(tmp_path / ".env"), {}) == found
+
+
+def test_programs_of_postgresql_check_the_server_as_the_application_does(tmp_path):
+    program = tmp_path / "psql"
+    program.write_text('#!/bin/sh\necho "$PGSSLMODE $PGSSLROOTCERT"\n')
+    program.chmod(0o755)
+    database = _snapshot.Database("pgsql", "shop", "db", "5432", tls_ca="/etc/ca.pem", tls_mode="verify-full")
+    server = _snapshot.Server(database, {"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    assert server.rows("select 1") == [["verify-full /etc/ca.pem"]]
+
+
 SHOP = _snapshot.Database("mysql", "shop", "db", "3306")
 SOCKET = _snapshot.Database("mysql", "shop", "127.0.0.1", "3306", "/run/mysqld.sock")
 

@@ -342,6 +342,51 @@ def test_database_file_relative_to_a_release_is_not_looked_for(home, module):
     assert _probe.database_problem(module, "php", {"DB_CONNECTION": "sqlite"}, {}) is None
 
 
+SQLITE = {"DB_CONNECTION": "sqlite"}
+
+
+@pytest.mark.parametrize(
+    ("env", "told"),
+    [
+        (SQLITE, "DB_DATABASE in .env is empty, so SQLite's file is database/database.sqlite in each release"),
+        ({**SQLITE, "DB_DATABASE": "null"}, "DB_DATABASE in .env is empty"),
+        ({**SQLITE, "DB_DATABASE": "laravel"}, "DB_DATABASE in .env names laravel, so SQLite's file is laravel in "),
+        ({"DB_URL": "sqlite:///app.sqlite"}, "DB_URL in .env names app.sqlite, so SQLite's file is app.sqlite in each"),
+        ({**SQLITE, "DB_DATABASE": "/srv/app/shared/database.sqlite"}, ""),
+        ({**SQLITE, "DB_DATABASE": "storage/database.sqlite"}, ""),
+        ({**SQLITE, "DB_DATABASE": "./data.sqlite"}, ""),
+        ({**SQLITE, "DB_DATABASE": ":memory:"}, ""),
+        ({**SQLITE, "DB_DATABASE": "file:x?mode=memory&cache=shared"}, ""),
+        ({"DATABASE_URL": "sqlite:///:memory:"}, ""),
+        ({"DB_URL": "sqlite:////srv/app.sqlite"}, ""),
+        ({**SQLITE, "DB_URL": "mysql://ann@db/shop"}, ""),
+        ({}, ""),
+        ({"DB_CONNECTION": "mysql", "DB_DATABASE": "shop"}, ""),
+    ],
+)
+def test_database_file_that_would_be_lost_with_its_release(env, told):
+    found = _probe.sqlite_loss(env, "", "/srv/app/shared", ["storage", ".env", "data.sqlite"])
+    assert (found or "").startswith(told)
+    assert bool(found) == bool(told)
+    assert not told or "create /srv/app/shared/database.sqlite and let DB_DATABASE be that path" in found
+
+
+def test_database_file_of_a_live_release(tmp_path):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/database.php").write_text(f"<?php return [{SINCE_11}];")
+    # Laravel 11 gives SQLite to an application that has no use for a database as well.
+    assert _probe.sqlite_loss({}, str(tmp_path), "/srv/app/shared", []) is None
+    (tmp_path / "database/migrations").mkdir(parents=True)
+    (tmp_path / "database/migrations/create_notes.php").touch()
+    assert "database/database.sqlite in each release" in _probe.sqlite_loss({}, str(tmp_path), "/srv/app/shared", [])
+
+
+def test_database_file_by_an_absolute_path_in_a_url(home, module):
+    assert _probe.database_problem(module, "php", {"DB_URL": "sqlite:///:memory:"}, {}) is None
+    told = _probe.database_problem(module, "php", {"DB_URL": "sqlite:////none.sqlite"}, {})
+    assert "the SQLite file /none.sqlite " in told
+
+
 def test_database_of_a_driver_that_only_the_application_knows(home, module):
     (home / "database_error").write_text("never asked")
     assert _probe.database_problem(module, "php", {"DB_CONNECTION": "mongodb"}, {}) is None

@@ -352,6 +352,66 @@ def test_each_release_compiles_views_of_its_own(live):
     assert not list((live.root / "shared/storage/framework/views").iterdir())
 
 
+@pytest.mark.parametrize("commands, asked", [([["config:cache"]], 0), ([], 1)])
+def test_links_of_the_application(live, commands, asked):
+    path = live.path("r3")
+    links = {
+        f"{path}/public/storage": f"{path}/storage/app/public",
+        f"{path}/public/ann's/media": f"{path}/storage/app/media",
+        f"{path}/public/manual": "/srv/manual",
+    }
+    result = live.run("stage", **live.artifact(links=links), stage_commands=commands)[1]
+    found = [os.readlink(link) for link in links]
+    assert found == ["../storage/app/public", "../../storage/app/media", "/srv/manual"], result
+    # What config:cache has written tells them without a start of PHP.
+    assert (live.home / "calls").read_text().count("filesystems.links") == asked
+    assert "filesystems.links" not in live.stderr()
+
+
+def test_no_links(live):
+    live.run("stage", **live.artifact(links={}))
+    assert not os.path.lexists(live.path("r3") / "public/storage")
+
+
+def test_links_that_something_is_in_the_way_of(live, warned):
+    path, shared = live.path("r3"), live.root / "shared/storage"
+    for name in ("app/public/avatars", "app/avatars", "app/media", "app/old"):
+        (shared / name).mkdir(parents=True)
+    (shared / "app/public/avatars/ann.png").touch()
+    tree = live.home / "tree"
+    links = {
+        f"{path}/public/storage": f"{path}/storage/app/public",
+        f"{path}/public/storage/avatars": f"{path}/storage/app/avatars",
+        f"{live.home}/elsewhere": f"{path}/storage/app/public",
+        f"{path}/public/media": f"{path}/storage/app/media",
+        f"{path}/public/old": f"{path}/storage/app/old",
+        f"{path}/public/new": f"{path}/storage/app/new",
+    }
+    for name in ("public/media/kept.png", "storage/app/old/x"):
+        (tree / name).parent.mkdir(parents=True)
+        (tree / name).touch()
+    (tree / "public/old").symlink_to("../storage/app/media")
+    # Of the machine of a developer.
+    (tree / "public/new").symlink_to("/home/ann/shop/storage/app/new")
+    artifact = live.artifact(links=links)
+    assert live.run("stage", **artifact)[0] == 0
+    told = [text.partition(" of filesystems.links ") for text in warned if "filesystems.links" in text]
+    ours = {
+        f"{shared}/app/public/avatars": "is not in the release, and was left as it is",
+        f"{live.home}/elsewhere": "is not in the release, and was left as it is",
+        **{
+            f"{path}/public/{name}": f"is there already, and was left as it is: no link to {path}/storage/app/{name}"
+            for name in ("media", "old")
+        },
+    }
+    assert {link: text for link, _words, text in told} == ours
+    assert (shared / "app/public/avatars/ann.png").exists()
+    assert (path / "public/media/kept.png").exists()
+    assert os.readlink(path / "public/old") == "../storage/app/media"
+    assert os.readlink(path / "public/new") == "../storage/app/new"
+    assert not (live.home / "elsewhere").exists()
+
+
 def test_stage_seeds_what_is_shared_the_first_time_only(site):
     shutil.rmtree(site.root / "shared/storage")
     site.lock()
@@ -774,6 +834,13 @@ def test_release_that_is_not_well_is_not_staged(live):
     assert f"the application in {live.path('r3')} answered /up with 503; see " in result["msg"]
 
 
+def test_without_fpm_the_application_is_asked_by_the_name_of_its_site(live):
+    artifact = live.artifact(trusts="shop.example.com")
+    assert "answered /up with 400; see " in live.run("stage", **artifact)[1]["msg"]
+    code, result = live.run("stage", health_host="shop.example.com", **artifact)
+    assert (code, evidence(result)["probe"]) == (0, "the application answered /up with 200")
+
+
 def test_release_that_needs_its_migrations_is_probed_again(live):
     code, result = live.run("stage", **live.artifact(migrations=["add_column"], needs_migration="add_column"))
     assert (code, evidence(result)["probe_again"]) == (0, True)
@@ -1131,6 +1198,36 @@ def test_worker_need_not_last_in_maintenance(live, worker, monkeypatch, at_age):
 
 
 # A job that takes longer than is waited for
+
+
+RENDERER = "inertia:start-ssr"
+
+
+def test_server_of_inertia_changes_to_the_new_release(live, worker, warned):
+    old = worker("r1", RENDERER)
+    code, result = live.run("restart", release="r2")
+    assert (code, evidence(result)["stopped"], old.wait(5)) == (0, [old.pid], -signal.SIGTERM)
+    worker("r2", RENDERER)
+    assert live.run("verify", release="r2")[0] == 0
+    assert [text for text in warned if RENDERER in text] == []
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_server_of_inertia_that_does_not_come_back_is_no_reason_to_go_back(live, worker, monkeypatch, warned, known):
+    monkeypatch.setattr(_phases, "_RENDERER_STARTS", 0)
+    if known:
+        worker("r1", RENDERER)
+    assert live.run("restart", "verify", release="r2", timeout=20)[0] == 0
+    told = f"{RENDERER} ran until r2 came and does not run it"
+    assert [told in text for text in warned if RENDERER in text] == [True] * known
+
+
+def test_server_of_inertia_that_ends_again_is_no_reason_to_go_back(live, worker, monkeypatch, at_age):
+    monkeypatch.setattr(_phases, "_SETTLED", 1.0)
+    at_age(0.9)
+    running = worker("r2", RENDERER)
+    monkeypatch.setattr(_phases.Phases, "_burst", lambda _self: (running.kill(), running.wait(), (0, None))[2])
+    assert live.run("verify", release="r2")[0] == 0
 
 
 @pytest.fixture

@@ -242,6 +242,23 @@ def test_restore_under_an_open_site_is_none(staged):
     assert (code, evidence(result)["open"], "the site is open" in result["msg"]) == (1, True, True)
 
 
+@pytest.mark.parametrize(
+    "held, behaviour, told",
+    [
+        ("why", {"keeps": ["queue", "maintenance"]}, ["queue", "maintenance"]),
+        ("", {"keeps": ["queue"]}, []),
+        # It may be what is to be rolled back.
+        ("why", {"boot_error": "syntax error"}, []),
+    ],
+)
+def test_what_goes_with_a_restore_is_told_beforehand(staged, held, behaviour, told):
+    site = staged()
+    site.go_live(ID)
+    (site.path(ID) / "app.json").write_text(json.dumps(behaviour))
+    found = evidence(site.run("preflight", release="", maintenance_held=held, maintenance_flags=["/f"])[1])
+    assert (found["goes_with_a_restore"], found["flags"]) == (told, 1)
+
+
 def test_nothing_is_migrated_when_the_snapshot_fails(staged):
     site = staged()
     code, result = run(site, "snapshot", "migrate", snapshot_command=["false"])

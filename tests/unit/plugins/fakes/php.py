@@ -6,10 +6,12 @@ application, and `database_error`, where it exists, is what the driver says when
 """
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
 import os
+import sqlite3
 import sys
 import time
 import urllib.parse
@@ -63,7 +65,7 @@ def ran():
 def view_path():
     cached = Path("bootstrap/cache/config.php")
     if cached.exists():
-        return json.loads(cached.read_text().partition("//")[2])["views"]
+        return json.loads(cached.read_text().splitlines()[0].partition("//")[2])["views"]
     return os.environ.get("VIEW_COMPILED_PATH") or os.path.realpath("storage/framework/views")
 
 
@@ -94,7 +96,12 @@ def artisan(app, command, words):
     elif command == "config:cache":
         env = Path(".env").read_text() if Path(".env").exists() else ""
         views = os.environ.get("VIEW_COMPILED_PATH") or os.path.realpath("storage/framework/views")
-        write(caches / "config.php", "<?php //" + json.dumps({"env": env, "views": views}))
+        pairs = [[text.replace("'", r"\'") for text in pair] for pair in app.get("links", {}).items()]
+        exported = "".join(f"      '{link}' => '{target}',\n" for link, target in pairs)
+        listed = f"    'links' => \n    array (\n{exported}    ),\n" if "links" in app else ""
+        config = f"  'filesystems' => \n  array (\n    'default' => 'local',\n{listed}  ),\n"
+        cached = json.dumps({"env": env, "views": views})
+        write(caches / "config.php", f"<?php //{cached}\nreturn array (\n{config});\n")
     elif command == "route:cache":
         # As Laravel's own: the hash of an object and the name of a route that differ in each process.
         made_up = f"{os.getpid():016x}{0:016x} generated::{os.getpid():016d}"
@@ -112,9 +119,10 @@ def artisan(app, command, words):
         if not Path("public/storage").is_symlink():
             Path("public/storage").symlink_to("../storage/app/public")
     elif command == "down":
-        write("storage/framework/down", "{}")
+        if Down(app).get() is None:
+            Down(app).put({"secret": None})
     elif command == "up":
-        Path("storage/framework/down").unlink(missing_ok=True)
+        Down(app).put(None)
     elif command == "key:generate":
         print("base64:shown") if "--show" in words else write(".env", f"APP_KEY={time.time_ns()}\n")
     elif command == "migrate":
@@ -151,7 +159,7 @@ def info(app, queues):
                 "view_path": view_path(),
                 "environment": os.environ.get("APP_ENV", "production"),
                 "debug": app.get("debug", False),
-                "maintenance": Path("storage/framework/down").exists(),
+                "maintenance": Down(app).get() is not None,
                 "log": app.get("log", [{"channel": "single", "driver": "single", "level": "warning"}]),
                 "utc_offset": app.get("utc_offset", 0),
                 "queue_size": sizes.get("default", 0) if reached else None,
@@ -204,30 +212,72 @@ def database(app):
     env = {name: value.strip("'\"") for name, _equals, value in lines}
     names = {"driver": "CONNECTION", "database": "DATABASE", "host": "HOST", "port": "PORT", "socket": "SOCKET"}
     print(
-        "\nslipway:" + json.dumps({key: env.get(f"DB_{name}") for key, name in names.items()} | app.get("database", {}))
+        "\nslipway:"
+        + json.dumps(
+            {key: env.get(f"DB_{name}") for key, name in names.items()}
+            | {"keeps": app.get("keeps", [])}
+            | app.get("database", {})
+        )
     )
 
 
+class Down:
+    """Where Laravel keeps its maintenance: in a file or (as from Laravel 9) in a cache, which may be the database."""
+
+    def __init__(self, app):
+        self.driver = app.get("maintenance_driver", "file")
+        self.place = HOME / "cache-down" if self.driver == "cache" else Path("storage/framework/down")
+
+    def _query(self, query, *values):
+        with contextlib.closing(sqlite3.connect(HOME / "db.sqlite", isolation_level=None)) as database:
+            try:
+                return database.execute(query, values).fetchone()
+            except sqlite3.OperationalError as error:
+                stop(f"SQLSTATE[HY000]: General error: 1 {error}", "Connection.php")
+
+    def get(self):
+        if self.driver == "database":
+            row = self._query("select value from cache where key = 'down'")
+            return json.loads(row[0]) if row else None
+        return json.loads(self.place.read_text()) if self.place.exists() else None
+
+    def put(self, state):
+        if self.driver == "database":
+            self._query("delete from cache")
+            if state:
+                self._query("insert into cache values ('down', ?)", json.dumps(state))
+        elif state:
+            write(self.place, json.dumps(state))
+        else:
+            self.place.unlink(missing_ok=True)
+
+
 def maintenance(app):
-    """Play Laravel's maintenance, with a file or (as from Laravel 9) the cache as the place of its state."""
-    order = json.loads(os.environ["SLIPWAY_MAINTENANCE"])
-    place = HOME / "cache-down" if app.get("maintenance_driver") == "cache" else Path("storage/framework/down")
-    before = json.loads(place.read_text()) if place.exists() else None
+    order, down = json.loads(os.environ["SLIPWAY_MAINTENANCE"]), Down(app)
+    marker = Path(order["marker"])
+    kept = json.loads(marker.read_text()).get("state") if marker.exists() and down.driver != "file" else None
+    before = down.get()
     told = ""
-    if order["down"] and before is None and not app.get("down_fails"):
-        write(place, json.dumps({"secret": order["secret"], "retry": order["retry"], "template": order["render"]}))
+    if order["down"] and kept:
+        down.put(kept)
+    elif order["down"] and before is None and not app.get("down_fails"):
+        down.put({"secret": order["secret"], "retry": order["retry"], "template": order["render"]})
         write("storage/framework/maintenance.php", "<?php\n")
     elif not order["down"]:
-        place.unlink(missing_ok=True)
+        down.put(None)
     elif app.get("down_fails"):
         told = app["down_fails"]
-    after = json.loads(place.read_text()) if place.exists() else None
+    after = down.get()
     known = after or before or {}
     answer = {"was": before is not None, "is": after is not None, "ours": known.get("secret") == order["secret"]}
-    print("\nslipway:" + json.dumps({**answer, "told": told}))
+    print("\nslipway:" + json.dumps({**answer, "told": told, "state": None if down.driver == "file" else after}))
 
 
-def status(app, uri):
+def status(app, url):
+    parts = urllib.parse.urlsplit(url)
+    uri = parts._replace(scheme="", netloc="").geturl()
+    if app.get("trusts") not in (None, parts.netloc):
+        return 400
     healthy = app.get("needs_migration") in (None, *ran())
     down = Path("storage/framework/down")
     if down.exists() and uri not in app.get("except", []) and "SLIPWAY_COOKIE" in os.environ:
@@ -260,8 +310,14 @@ def main(words):
             sys.exit((HOME / "database_error").read_text())
     elif "SLIPWAY_MAINTENANCE" in words[1]:
         maintenance(application())
+    elif "['maintenance' => $state]" in words[1]:
+        state = Down(application()).get()
+        print("\nslipway:" + json.dumps({"maintenance": json.dumps(state) if state else ""}))
     elif "getMigrationFiles($paths)" in words[1] and "$asked" in words[1]:
         migrations(application(), json.loads(words[3]))
+    elif "filesystems.links" in words[1]:
+        usual = {os.path.abspath("public/storage"): os.path.abspath("storage/app/public")}
+        print("\nslipway:" + json.dumps({"links": application().get("links", usual)}))
     elif "getDatabaseName" in words[1]:
         database(application())
     elif "Console" in words[1]:
