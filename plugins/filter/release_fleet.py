@@ -30,8 +30,10 @@ RETURN = r"""
 _value:
   description: >-
     One entry for each host with C(host), C(reached), C(well) (it answered, and all is as it was before), C(reverted)
-    (the new release was live there), C(left) (in its place the unproven one of a killed run), C(shut) (it was left in
-    maintenance), C(open) (it was to be, and was open), C(current), C(error), and C(text), a sentence for people.
+    (the new release was live there), C(lost) (it still is, and nothing was taken back, since the lock on that host was
+    V(taken) by another run, or V(given back)), C(left) (in its place the unproven one of a killed run), C(shut) (it was
+    left in maintenance), C(open) (it was to be, and was open), C(current), C(error), and C(text), a sentence for
+    people.
   type: list
   elements: dictionary
 """
@@ -63,11 +65,14 @@ def outcome(host: str, result: Mapping[str, Any]) -> dict[str, Any]:
     phases = result.get("phases") or [{}]
     if phases[0].get("shut"):
         text += ", and shut"
+    if phases[0].get("lost") == "taken":
+        text += ", not proven, for another run has taken the lock"
     return {
         "host": host,
         "reached": reached,
         "well": reached and not failed,
         "reverted": bool(phases[0].get("reverted")),
+        "lost": phases[0].get("lost") or "",
         "left": phases[0].get("left") or "",
         "shut": bool(phases[0].get("shut")),
         "open": bool(phases[0].get("open")),

@@ -60,6 +60,10 @@ options:
     type: list
     elements: str
     default: []
+  migrate_host:
+    description: The host that O(database) is of.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -226,7 +230,12 @@ def open_meanwhile(preflights: Sequence[Found], hosts: Sequence[str], serving: S
 
 
 def restore_problems(
-    snapshots: Snapshots, target: str, confirm: str, maintenance: str, restore_command: Sequence[str]
+    snapshots: Snapshots,
+    target: str,
+    confirm: str,
+    maintenance: str,
+    restore_command: Sequence[str],
+    migrate_host: str,
 ) -> list[str]:
     problems = []
     if maintenance == "never":
@@ -263,9 +272,11 @@ def restore_problems(
         )
         others = snapshots.listed()
         told = f"{what}; the database stays as it is without rollback_restore_snapshot. " + (
-            f"The snapshots that there are can be restored with -e rollback_confirm=<id>: {others}"
+            "The snapshots that there are can be restored with -e rollback_restore_snapshot=true "
+            f"-e rollback_confirm=<id>: {others}"
             if others
-            else "There are no snapshots"
+            else f"There are no snapshots{f' on {migrate_host}' if migrate_host else ''}. They lie on the host that "
+            "migrated: it has to be a host of this run, and release_migrate_host"
         )
     return [*problems, refused + told]
 
@@ -280,6 +291,7 @@ def release_rollback(
     maintenance: str = "auto",
     restore_command: Sequence[str] = (),
     serving: Sequence[str] = (),
+    migrate_host: str = "",
 ) -> dict[str, Any]:
     """Where a rollback goes, and what stops it."""
     if not all("releases" in found for found in preflights):
@@ -296,7 +308,7 @@ def release_rollback(
     problems = target_problems(preflights, target, to, restore, hosts)
     if restore and target:
         problems += open_meanwhile(preflights, hosts, serving)
-        problems += restore_problems(snapshots, target, confirm, maintenance, restore_command)
+        problems += restore_problems(snapshots, target, confirm, maintenance, restore_command, migrate_host)
     return {"target": target, "problems": problems}
 
 

@@ -83,10 +83,10 @@ from ansible_collections.slipway.laravel.plugins.plugin_utils.hooks import resol
 
 Step = dict[str, Any]
 
-# What the phases of the role are called in the module, and in which task file they are; the others have their own name,
-# and are in phase.yml.
+# What the phases of the role are called in the module, where that is not their own name; and those with a task file of
+# that name, for the others are in phase.yml.
 MODULE_PHASES = {"maintenance": "down"}
-OWN_FILE = ("preflight", "build", "stage", "snapshot", "migrate", "restore", "finish")
+OWN_FILE = ("preflight", "build", "stage", "maintenance", "snapshot", "migrate", "restore", "finish")
 
 # These share a run as a whole or not at all: what build needs to know of preflight it gets there.
 BEFORE = ["preflight", "build", "stage"]
@@ -210,6 +210,7 @@ def module_run(phases: Sequence[str], run: Step, hosts: Sequence[str]) -> list[S
         return [step for name in phases for step in module_run([name], run, hosts)]
     # In a run with others it has no file of its own.
     owners = [name for name in reversed(phases) if name in OWN_FILE and (name != "finish" or len(phases) == 1)]
+    owners = [MODULE_PHASES.get(name, name) for name in owners]
     file = "preflight_to_stage" if list(phases) == BEFORE else next(iter(owners), "phase")
     on_controller = is_controller(run["hosts"], hosts)
     return [

@@ -135,8 +135,8 @@ class FrontEnd:
         if missing:
             self.runner.module.warn(
                 f"{', '.join(missing)} of .env.example {'have' if missing[1:] else 'has'} no value, and will be "
-                f"compiled into the front end as undefined; give it in laravel_env or release_environment, empty if it "
-                f"is of no use"
+                f"compiled into the front end as undefined; add it to the application's .env (where the inventory has "
+                f"laravel_env: there, and run the site playbook) or to release_environment, empty if it is of no use"
             )
         return {name: value for name, value in values.items() if name not in names}
 

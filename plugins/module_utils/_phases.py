@@ -983,8 +983,12 @@ class Phases(DatabasePhases, MaintenancePhases):
         if not os.path.isdir(self.layout.private_dir):
             return {"changed": False, "reverted": False, "current": None}
         if not self.layout.holds_lock(run, **({} if self.module.check_mode else {"phase": "revert"})):
-            # Stopped before the lock was ours: nothing was changed, and what is there belongs to another run.
-            return {"changed": False, "reverted": False, "current": self.layout.current()}
+            # Stopped before the lock was ours, or it is ours no more: what is there belongs to another run. That may be
+            # what this one has made live.
+            current = self.layout.current()
+            stays = bool(self.release) and current == self.release and previous != self.release
+            lost = ("taken" if self.layout.lock_holder() else "given back") if stays else ""
+            return {"changed": False, "reverted": False, "current": current, "lost": lost}
         if self.params["stay_shut"]:
             # What was put up stays, whatever is run next, until the database is seen to.
             marker = self._marker()

@@ -238,6 +238,7 @@ class MaintenancePhases(PhaseBase):
             self._set_flag(flag)
         shown = []
         changed = bool(new)
+        entrance = ""
         told = self._order_down(path, written) if application else {}
         if told:
             if not told["is"]:
@@ -247,11 +248,12 @@ class MaintenancePhases(PhaseBase):
             written |= {"application": not by_hand, "state": written["state"] or told["state"]}
             self._write_marker(written)
             changed = changed or not told["was"]
+            entrance = "secret" if told["ours"] else "earlier secret"
             shown.append(self._show_shut(path))
         if flags:
             shown.append(self._show_flags(strict=not told))
         evidence = {"changed": changed, "path": os.path.join(path, _STATE_FILES[0]) if application else flags[0]}
-        evidence["shown"] = "; ".join(shown)
+        evidence.update(shown="; ".join(shown), entrance=entrance)
         if by_hand:
             evidence["left"] = "it was in maintenance already, put up by hand: this run leaves that as it is"
         return evidence

@@ -21,6 +21,7 @@ from ansible_collections.slipway.laravel.plugins.module_utils import _endpoint, 
 from ansible_collections.slipway.laravel.plugins.module_utils._artisan import Artisan, ArtisanError
 from ansible_collections.slipway.laravel.plugins.module_utils._masking import Masker, secrets_of
 from ansible_collections.slipway.laravel.plugins.module_utils._requirements import (
+    THERE,
     is_node,
     offer_of,
     program_output,
@@ -307,7 +308,7 @@ class _Preflight:
         try:
             self.env = read_env(self.layout)
         except FileNotFoundError:
-            advice = "put the application's environment into laravel_env and run the site playbook"
+            advice = "write it, or put the application's environment into laravel_env and run the site playbook"
             return [f"{self.env_path} does not exist; {advice}"]
         except (OSError, ValueError) as exc:
             return [f"{self.env_path} cannot be read: {exc}; give it to the user that releases, as UTF-8"]
@@ -319,9 +320,7 @@ class _Preflight:
         if env is None:
             return []
         where, expect = self.env_path, self.expect
-        found = [
-            f"{name} is empty in {where}; set it in laravel_env" for name in ("APP_KEY", "APP_ENV") if not env.get(name)
-        ]
+        found = [f"{name} is empty in {where}; add it {THERE}" for name in ("APP_KEY", "APP_ENV") if not env.get(name)]
         if env.get("APP_KEY") and not _is_key(env["APP_KEY"]):
             found.append(
                 f"APP_KEY in {where} is no key of 16 or 32 bytes; make one with artisan key:generate --show, but keep "

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 _COMMAND_LINE = ("pcntl", "readline")
 _FPM = "PHP-FPM"
 
+# How a file that was named gets a value. In laravel_env alone it would stand in the place of all that is kept by hand.
+THERE = "there, or, where the inventory has laravel_env, to that, and run the site playbook"
+
 _PHP = "echo \"\\nslipway:\" . json_encode(['version' => PHP_VERSION, 'extensions' => get_loaded_extensions()]);"
 
 
@@ -196,6 +199,6 @@ def _missing_keys(offer: dict[str, Any], keys: list[str]) -> list[str]:
     if not missing:
         return []
     return [
-        f"{env['path']} has no {', '.join(missing)}, which .env.example of the release names; add them to laravel_env, "
-        f"or to release_optional_env when they need not be there"
+        f"{env['path']} has no {', '.join(missing)}, which .env.example of the release names; add them "
+        f"{THERE}; or to release_optional_env, when they need not be there"
     ]

@@ -18,7 +18,8 @@ author:
 options:
   path:
     description:
-      - The file. Where it is a link, the file that it leads to is written.
+      - The file. Where it is a link, the file that it leads to is written; as root only if the link
+        is root's own, or of the owner of that file.
     type: path
     required: true
   values:
@@ -33,6 +34,9 @@ options:
     choices:
       merged: Other names, comments and the order stay. A name that is written several times has its last line changed.
       replaced: The file holds these values and nothing else.
+      owned:
+        - As V(replaced), under a first line that says so. A file without that line was made by somebody else. It is not
+          replaced as long as it has names that O(values) lacks, and is kept beside it as if O(backup) were true.
     default: merged
   example:
     description:
@@ -53,7 +57,8 @@ options:
     default: "0600"
   backup:
     description:
-      - Keep the file as it was beside it. The copy holds secrets as well, and has the same mode.
+      - Keep the file as it was beside it. The copy holds secrets as well, so it has the same mode, without rights for
+        everybody.
     type: bool
     default: false
 attributes:
@@ -108,16 +113,19 @@ missing:
   elements: str
 backup_file:
   description: The copy of the file as it was.
-  returned: when O(backup) is true and an existing file was replaced
+  returned: when an existing file was replaced and O(backup) is true, or O(state=owned) and somebody else had made it
   type: str
 """
 
 import os
+import stat
 import tempfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.slipway.laravel.plugins.module_utils._dotenv import DotenvError, merge, parse_dotenv, render
+
+OWNED = "# Written by Ansible from its inventory: what is changed here is lost.\n"
 
 
 def take_values(module: AnsibleModule) -> dict[str, Any]:
@@ -146,6 +154,16 @@ def read(module: AnsibleModule, path: str) -> str | None:
         return None
 
 
+def followed(module: AnsibleModule, path: str) -> str:
+    """Return the file that a path leads to. Whoever may put a link there must not choose what root overwrites."""
+    real = os.path.realpath(path)
+    if os.path.islink(path) and os.geteuid() == 0:
+        there, owner = os.stat(real).st_uid if os.path.exists(real) else None, os.lstat(path).st_uid
+        if owner not in (0, there):
+            module.fail_json(msg=f"{path} leads to {real}, which its owner does not own; put the file in its place")
+    return real
+
+
 def write(module: AnsibleModule, path: str, text: str) -> None:
     """Replace the file by one rename; nobody but its owner can read it at any moment."""
     try:
@@ -168,6 +186,12 @@ def write(module: AnsibleModule, path: str, text: str) -> None:
             os.unlink(temporary)
 
 
+def back_up(module: AnsibleModule, path: str) -> str:
+    copy: str = module.backup_local(path)
+    os.chmod(copy, stat.S_IMODE(os.stat(copy).st_mode) & ~0o007)
+    return copy
+
+
 def missing_names(module: AnsibleModule, text: str) -> list[str]:
     example: str = module.params["example"]
     template = read(module, example)
@@ -182,7 +206,7 @@ def main() -> None:
         argument_spec={
             "path": {"type": "path", "required": True},
             "values": {"type": "dict", "default": {}, "no_log": True},
-            "state": {"type": "str", "choices": ["merged", "replaced"], "default": "merged"},
+            "state": {"type": "str", "choices": ["merged", "replaced", "owned"], "default": "merged"},
             "example": {"type": "path"},
             "owner": {"type": "str"},
             "group": {"type": "str"},
@@ -192,12 +216,16 @@ def main() -> None:
         supports_check_mode=True,
     )
     values = take_values(module)
-    path = os.path.realpath(module.params["path"])
+    path = followed(module, module.params["path"])
     before = read(module, path)
+    state: str = module.params["state"]
+    foreign = state == "owned" and before is not None and not before.startswith(OWNED)
     try:
-        text = render(values) if module.params["state"] == "replaced" else merge(before or "", values)
+        text = merge(before or "", values) if state == "merged" else render(values)
     except DotenvError as exc:
         module.fail_json(msg=f"values: {exc}")
+    if state == "owned":
+        text = OWNED + text
     old, new = parse_dotenv(before or ""), parse_dotenv(text)
     result: dict[str, Any] = {
         "path": path,
@@ -205,14 +233,21 @@ def main() -> None:
         "removed": [name for name in old if name not in new],
         "modified": [name for name in new if name in old and new[name] != old[name]],
     }
+    if foreign and result["removed"]:
+        module.fail_json(
+            msg=f"{path} was not written by Ansible, and has {', '.join(result['removed'])}, which the inventory "
+            f"lacks: nothing was changed. Add them to laravel_env, or take them out of the file, if they are of no "
+            f"use; to go on keeping the file by hand, leave laravel_env empty",
+            **result,
+        )
     marks = {"added": "+", "removed": "-", "modified": "~"}
     lines = [f"{mark} {name}" for key, mark in marks.items() for name in result[key]]
     changed = before != text
     if module.params["example"]:
         result["missing"] = missing_names(module, text)
     if changed and not module.check_mode:
-        if before is not None and module.params["backup"]:
-            result["backup_file"] = module.backup_local(path)
+        if before is not None and (module.params["backup"] or foreign):
+            result["backup_file"] = back_up(module, path)
         write(module, path, text)
     elif before is not None:
         attributes = module.load_file_common_arguments(module.params, path)

@@ -643,6 +643,10 @@ phases:
       requests, one for each process of the PHP-FPM pool, many of them at once, that the web server answered in the
       name of the release, and C(pages), what the health page and the smoke checks answered.
     - C(down) and C(up) have C(shown), what answered which status, and C(left), when a maintenance was put up by hand.
+      C(down) has C(entrance), by what the application lets somebody in, V(secret), O(maintenance_secret), or
+      V(earlier secret), that of a maintenance which was there before, if it had one; empty when it is not the
+      application that is shut.
+    - C(revert) has C(lost) where the lock was V(taken) by another run, or V(given back), and the release is live.
     - C(restore) that failed has C(unchanged) where the database is known to be what it was before.
   returned: always
   type: list

@@ -269,7 +269,10 @@ def debug_off(p: Values, facts: Values, context: Values) -> list[str]:
     """
     found = []
     if facts["debug"]:
-        found.append("APP_DEBUG is on, which shows secrets to visitors; set it to false in laravel_env and cache again")
+        found.append(
+            "APP_DEBUG is on, which shows secrets to visitors; set it to false in .env, or, where the inventory has "
+            "laravel_env, in that, run the site playbook, and cache again"
+        )
     if p["environment"] and facts["environment"] != p["environment"]:
         found.append(f"APP_ENV is {facts['environment']}, not {p['environment']}; correct one of them")
     return found

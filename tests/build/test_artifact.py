@@ -21,7 +21,7 @@ ROLES = sorted(path.parent.parent.name for path in ROOT.glob("roles/*/meta/argum
 PLAYBOOKS = sorted(path.stem for path in ROOT.glob("playbooks/*.yml"))
 PLUGINS = {
     kind: sorted(path.stem for path in ROOT.glob(f"plugins/{folder}/*.py") if path.stem != "__init__")
-    for kind, folder in {"module": "modules", "filter": "filter", "callback": "callback"}.items()
+    for kind, folder in {"module": "modules", "filter": "filter", "lookup": "lookup", "callback": "callback"}.items()
 }
 INVENTORY = "[laravel]\nhost ansible_connection=local\n"
 

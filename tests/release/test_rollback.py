@@ -227,6 +227,24 @@ def test_site_that_was_shut_stays_so_when_maintenance_cannot_be_turned_on_everyw
     assert (maintenance("off").status, stage.left("maintenance.json")) == (0, [])
 
 
+def test_maintenance_that_yaml_took_for_a_boolean_tells_the_secret_that_opens_the_site(stage, live):
+    def maintenance(state):
+        given = json.dumps({**HEADLESS, "release_maintenance_state": state})
+        return stage.fleet.play(ROOT / "playbooks/maintenance.yml", "-e", given)
+
+    first, again = maintenance(True), maintenance(True)
+    assert (first.status, again.status, stage.left("maintenance.json")) == (0, 0, HOSTS), first.output
+    told = re.search(r"The application answers those who opened \S+/(\w+) in their browser first", first.output)
+    assert told
+    marker = json.loads((stage.home / "hosts/web2/.slipway/maintenance.json").read_text())
+    assert marker["secret"] == told[1]
+    # The one of the second run opens nothing.
+    assert "The application answers" not in again.output
+    assert "The application was in maintenance before, on web1, web2" in again.output
+    assert marker["secret"] not in again.output
+    assert (maintenance(False).status, stage.left("maintenance.json")) == (0, [])
+
+
 def test_address_of_an_artifact_is_shown_without_its_secrets(stage, live):
     address = "http://ann:s3cret-of-ann@127.0.0.1:1/shop.tar.gz?X-Signature=s1gnature"
     notify = [{"kind": "mail", "to": "ops@example.com", "host": "127.0.0.1", "port": 1}]

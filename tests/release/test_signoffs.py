@@ -323,6 +323,7 @@ def test_later_sign_off_of_what_is_not_there(team, release, message):
     run = team.fleet.play(ROOT / "signoff.yml", "-e", f"release={release}")
     assert run.status == 2
     assert message in told(run)
+    assert "has no attribute" not in told(run), "the other hosts have nothing to add"
 
 
 LIVE_ROOMS = [

@@ -70,6 +70,27 @@ def test_a_hook_between_parts_the_run(host):
     assert run.phases("web1")[:4] == BEFORE
 
 
+def test_environment_that_is_kept_by_hand_is_not_thrown_away(host):
+    path = host.root / "shared/.env"
+    before = path.read_text()
+    assert before.startswith("# Written by Ansible")
+    path.write_text("PAYMENT_KEY=by-hand\n")
+    run = host.fleet.play(host.fleet.home / "layout.yml", "--limit=web1")
+    said, kept = " ".join((run.output + run.error).split()), path.read_text()
+    path.write_text(before)
+    assert (run.status, kept) == (2, "PAYMENT_KEY=by-hand\n")
+    assert f"{path} was not written by Ansible, and has PAYMENT_KEY, which the inventory lacks" in said
+    assert "by-hand" not in said
+    assert host.fleet.play(host.fleet.home / "layout.yml", "--limit=web1").output.count("changed=0") == 1
+
+
+def test_run_without_a_host_is_no_success(host):
+    for words in (["-e", "laravel_hosts=larvel"], ["-e", "laravel_hosts=larvel", "--check"]):
+        run = host.release("v1", *words)
+        assert (run.status != 0, run.files) == (True, []), run.output
+        assert "matches larvel, so that nothing would be done" in " ".join(run.error.split())
+
+
 def test_hooks_around_the_end_of_maintenance(host):
     shut = ".slipway/maintenance.json"
     hooks = {

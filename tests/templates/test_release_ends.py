@@ -338,6 +338,133 @@ def test_way_back_is_named_after_a_restored_rollback(release):
     assert note.endswith("-e release_rollback_to=X -e rollback_restore_snapshot=true -e rollback_confirm=s20")
 
 
+@pytest.mark.parametrize(
+    ("lost", "said"),
+    [
+        ("taken", "It is live here and not proven: another run has taken the lock, and this one took nothing back;"),
+        ("given back", "It is live here, and the lock was given back by then, so that this run took nothing back;"),
+    ],
+)
+def test_what_a_run_without_its_lock_leaves_live_is_not_said_to_be_untouched(release, lost, said):
+    ends = {"app1": ("B", {"reverted": False, "lost": lost}), "app2": ("A", {"reverted": True})}
+    registered = {
+        host: {**preflight("A", ["A"]), "__release_revert": {"current": current, "phases": [found]}}
+        for host, (current, found) in ends.items()
+    }
+    loaded = release(registered=registered)
+    loaded.variables |= {"__release_id": "B", "__release_what": "Release v2"}
+    told = " ".join(filter(None, loaded.value("__release_story")))
+    assert told.startswith("Release v2 is live on app1, and this run has not proven it: ")
+    assert f"{said} live is B." in told
+    assert "was not touched" not in told
+    assert "All hosts: app1: live is B" in told
+
+
+# The request
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"release_health_path": "up"}, "release_health_path (up) has to begin with a slash"),
+        ({"release_maintenance_path": ""}, "release_maintenance_path () has to begin with a slash"),
+        (
+            {"release_smoke": [{"path": "login?key=s3cret"}, {"path": "/about"}, {"url": "https://shop.example.com"}]},
+            "a path in release_smoke has to begin with a slash: login; an address goes into url",
+        ),
+        ({"laravel_queue_workers": [{"processes": 2}, {"name": "mail"}]}, "release_workers, by default laravel_queue_"),
+        ({"laravel_queue_workers": ["mail"]}, "release_workers, by default laravel_queue_workers, has to be a list of"),
+        ({"laravel_queue_workers": "mail"}, "release_workers, by default laravel_queue_workers, has to be a list of"),
+        ({"release_workers": {"mail": {"processes": 2}}}, "[{name: default}, {name: mail, processes: 2}]"),
+        ({"release_workers": {"name": "mail"}}, "[{name: default}, {name: mail, processes: 2}]"),
+    ],
+)
+def test_fault_that_would_show_only_later_stops_the_request(release, given, fault):
+    loaded = release(**given)
+    (found,) = loaded.value("__release_common_faults")
+    assert fault in found
+    assert "s3cret" not in found
+    # What the role's arguments are made of can be told all the same.
+    for name in ("release_restart_commands", "release_timeout", "__release_processes"):
+        loaded.value(name)
+
+
+@pytest.mark.parametrize("workers", [[], [{"name": "mail", "processes": 2}, {"name": "default", "user": "www-data"}]])
+def test_good_request_has_no_fault(release, workers):
+    assert release(laravel_queue_workers=workers).value("__release_common_faults") == []
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        (
+            {"rollback_restore_snapshot": True, "release_migrate_host": "app3"},
+            "release_migrate_host (app3), which has the snapshots, has to be a host of this run (app1, app2); mind ",
+        ),
+        ({"rollback_confirm": "s15"}, "=s15 restores nothing without -e rollback_restore_snapshot=true"),
+    ],
+)
+def test_rollback_that_would_restore_nothing_is_refused(release, given, fault):
+    (found,) = release(**given).value("__release_rollback_faults")
+    assert fault in found
+    assert release(rollback_confirm="s15", rollback_restore_snapshot=True).value("__release_rollback_faults") == []
+
+
+@pytest.mark.parametrize("given", ["lb1", ["lb1"], "lb1,lb2", ["lb1", "lb2"]])
+def test_load_balancers_may_be_given_as_text(release, given):
+    loaded = release(release_drain="nginx", release_drain_hosts=given)
+    assert loaded.value("__release_balancers") == ["lb1", "lb2"][: 2 if "lb2" in given else 1]
+    assert loaded.value("__release_common_faults") == []
+
+
+@pytest.mark.parametrize("given", ["one.example a\ntwo.example b\n", ["one.example a", "two.example b"]])
+def test_host_keys_may_be_given_as_one_block_of_text(release, given):
+    loaded = release(release_known_hosts=given)
+    task = next(task for task in tasks(loaded, "layout.yml") if "host keys" in task["name"])
+    text = loaded.template(task["ansible.builtin.copy"]["content"])
+    assert text == "one.example a\ntwo.example b\n"
+
+
+# Maintenance
+
+
+@pytest.mark.parametrize(
+    ("given", "turned"), [("on", "on"), (True, "on"), ("True", "on"), ("off", "off"), (False, "off"), ("False", "off")]
+)
+def test_on_and_off_may_be_what_yaml_makes_of_them(release, given, turned):
+    assert release(release_maintenance_state=given).value("__release_turned") == turned
+
+
+SECRET = "of-this" + "-run"
+
+
+@pytest.mark.parametrize(
+    ("entrances", "flags", "told"),
+    [
+        (("secret", "secret"), [], ["those who opened https://shop.example.com/of-this-run in their browser first"]),
+        (("secret", ""), [], ["in their browser first"]),
+        (("secret", "secret"), ["/run/shop"], ["in their browser first and whose address nginx_maintenance_allow has"]),
+        (
+            ("earlier secret", "secret"),
+            [],
+            ["in their browser first, on app2", "was in maintenance before, on app1: there the secret"],
+        ),
+        (("earlier secret", "earlier secret"), [], ["was in maintenance before, on app1, app2: there the secret"]),
+        (("", ""), ["/run/shop"], []),
+        ((None, None), [], []),
+    ],
+)
+def test_secret_is_told_where_it_opens_something(release, entrances, flags, told):
+    phases = [{"phase": "down"} if found is None else {"phase": "down", "entrance": found} for found in entrances]
+    registered = {f"app{number}": {"__release_phase": {"phases": [phase]}} for number, phase in enumerate(phases, 1)}
+    given = {"release_env": {"APP_URL": "https://shop.example.com"}, "release_maintenance_flags": flags}
+    loaded = release(registered=registered, __release_secret=SECRET, **given)
+    ways = loaded.value("__release_ways_in")
+    assert len(ways) == len(told)
+    assert all(part in way for part, way in zip(told, ways, strict=True))
+    assert (SECRET in " ".join(ways)) is ("secret" in entrances)
+
+
 # Two applications in one run of ansible-playbook
 
 

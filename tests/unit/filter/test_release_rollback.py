@@ -210,7 +210,7 @@ def test_snapshot_of_a_later_moment_is_not_offered():
     found = host("A", "B", "C", migrated="BC", snapshots=["C@15"])
     said = refusal(found, to="A", restore=True)
     assert said.startswith("there is no snapshot from before B, the first release after A that migrated")
-    assert said.endswith("with -e rollback_confirm=<id>: s15 (before C)")
+    assert said.endswith("with -e rollback_restore_snapshot=true -e rollback_confirm=<id>: s15 (before C)")
     assert "restoring snapshot s15" in refusal(found, to="B", restore=True)
 
 
@@ -229,7 +229,8 @@ def test_numbers_are_whole_names():
 def test_no_snapshot_at_all():
     said = refusal(host("Z", "A"), restore=True)
     assert said.startswith("no release is known that migrated after Z was live; the database stays")
-    assert said.endswith("There are no snapshots")
+    assert "There are no snapshots. They lie on the host that migrated" in said
+    assert "There are no snapshots on web2. They lie" in refusal(host("Z", "A"), restore=True, migrate_host="web2")
 
 
 def test_restore_needs_maintenance():

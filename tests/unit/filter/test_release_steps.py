@@ -261,7 +261,7 @@ def test_each_run_knows_its_task_file():
         "preflight",
         "build",
         "stage",
-        "phase",
+        "down",
         "migrate",
         "phase",
         "finish",

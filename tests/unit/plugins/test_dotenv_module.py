@@ -160,6 +160,57 @@ def test_backup(env):
     assert "backup_file" not in env.run(values={"NEW": 1}, backup=True)[1]
 
 
+@pytest.mark.parametrize("check", [False, True])
+def test_file_by_hand_is_not_replaced_while_names_of_it_would_be_lost(env, check):
+    values = {"APP_NAME": SECRET, "APP_ENV": "local", "MOTD": "", "NEW": 1}
+    code, result = env.run(values=values, state="owned", _ansible_check_mode=check)
+    assert (code, env.path.read_text(), os.listdir(env.path.parent)) == (1, FILE, [".env"])
+    assert "was not written by Ansible, and has DB_PASSWORD, URL, HOST, which the inventory lacks" in result["msg"]
+    assert "Add them to laravel_env" in result["msg"]
+    assert SECRET not in json.dumps(result)
+    assert "http://" not in json.dumps(result)
+
+
+def test_file_by_hand_is_kept_beside_the_one_that_replaces_it(env):
+    env.path.write_text("A=old\n")
+    env.path.chmod(0o644)
+    code, result = env.run(values={"A": "new", "B": 1}, state="owned")
+    assert (code, result["changed"], result["modified"], result["added"]) == (0, True, ["A"], ["B"])
+    with open(result["backup_file"]) as handle:
+        assert handle.read() == "A=old\n"
+    assert stat.S_IMODE(os.stat(result["backup_file"]).st_mode) == 0o640, "it holds secrets"
+    assert parse_dotenv(env.path.read_text()) == {"A": "new", "B": "1"}
+    assert stat.S_IMODE(env.path.stat().st_mode) == 0o600
+    assert env.path.read_text().startswith("# Written by Ansible")
+    assert env.run(values={"A": "new", "B": 1}, state="owned")[1]["changed"] is False
+    # From now on the inventory alone says what is in it.
+    code, result = env.run(values={"B": 1}, state="owned")
+    assert (code, result["removed"], "backup_file" in result) == (0, ["A"], False)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone is led by a link of somebody else")
+def test_link_of_a_user_does_not_choose_what_root_overwrites(env, tmp_path):
+    link = tmp_path / "link"
+    for target in ("of-root", "not-there"):
+        link.unlink(missing_ok=True)
+        (tmp_path / "of-root").write_text("kept\n")
+        link.symlink_to(target)
+        os.lchown(link, 4711, 4711)
+        code, result = env.run(path=str(link), values={"A": 1}, state="owned")
+        assert (code, result["msg"]) == (
+            1,
+            f"{link} leads to {tmp_path}/{target}, which its owner does not own; put the file in its place",
+        )
+    assert (tmp_path / "of-root").read_text() == "kept\n"
+    # One that root has made, or that leads to a file of its own owner.
+    for uid in (0, 4711):
+        os.chown(env.path, 4711, 4711)
+        link.unlink()
+        link.symlink_to(".env")
+        os.lchown(link, uid, uid)
+        assert env.run(path=str(link), values={"NEW": uid})[1]["changed"] is True
+
+
 def test_example(env, tmp_path):
     example = tmp_path / ".env.example"
     example.write_text("APP_NAME=\nMAIL_HOST=\nNEW=\n")

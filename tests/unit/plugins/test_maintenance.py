@@ -92,6 +92,12 @@ def test_down_and_up(live, web):
     assert live.run("up", release="r2", health_url=web)[1]["changed"] is False
 
 
+def test_what_was_shut_before_keeps_its_secret(live, web):
+    another = "another-" + SECRET
+    told = [evidence(down(live, health_url=web, maintenance_secret=secret)[1]) for secret in (SECRET, another, SECRET)]
+    assert [found["entrance"] for found in told] == ["secret", "earlier secret", "secret"]
+
+
 def test_secret_is_on_no_command_line_and_in_no_result(live, web):
     result = down(live, health_url=web)[1]
     assert SECRET not in json.dumps(result) + (live.home / "calls").read_text()
@@ -320,6 +326,7 @@ def test_maintenance_put_up_by_hand_stays_and_is_told(live, web):
     code, result = down(live, health_url=web)
     assert (code, result["changed"]) == (0, False)
     assert "put up by hand" in evidence(result)["left"]
+    assert evidence(result)["entrance"] == "earlier secret"
     code, result = live.run("up", release="r2", health_url=web)
     assert evidence(result)[
         "left"

@@ -756,8 +756,9 @@ def test_missing_things_are_named_before_anything_is_unpacked(site, stage):
         "stage: not ready for r3, nothing was changed:\n"
         "- php is 8.4.2, the release asks for <8.4; install another PHP, or another release_version\n"
         "- php has no extension redis, which the release asks for; install and enable it\n"
-        f"- {site.root}/shared/.env has no A, B, which .env.example of the release names; add them to laravel_env, or "
-        "to release_optional_env when they need not be there"
+        f"- {site.root}/shared/.env has no A, B, which .env.example of the release names; add them there, or, where "
+        "the inventory has laravel_env, to that, and run the site playbook; or to release_optional_env, when they need "
+        "not be there"
     )
 
 

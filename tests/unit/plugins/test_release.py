@@ -192,7 +192,7 @@ def test_preflight_without_environment_or_php(site):
     (site.root / "shared/.env").unlink()
     msg = site.run("preflight", release="", php="php-none")[1]["msg"]
     assert "php-none cannot be run" in msg
-    assert "shared/.env does not exist; put the application's environment into laravel_env" in msg
+    assert "shared/.env does not exist; write it, or put the application's environment into laravel_env" in msg
 
 
 def test_preflight_before_the_site_playbook(site):
@@ -1337,6 +1337,20 @@ def test_revert_after_the_switch_goes_back_and_marks_the_release_bad(live, worke
     assert [entry["release"] for entry in live.state() if entry.get("bad")] == ["r3"]
     assert not live.locked()
     assert evidence(live.run("preflight", release="")[1])["rollback_target"] == "r1"
+
+
+@pytest.mark.parametrize(("holder", "lost"), [("run-2", "taken"), ("", "given back")])
+def test_revert_without_the_lock_tells_what_it_leaves_live(live, holder, lost):
+    live.go_live("r3")
+    live.lock(holder)
+    if not holder:
+        (live.root / ".slipway/lock").unlink()
+    code, result = live.run("revert", previous="r2")
+    assert (code, result["current"], evidence(result)["reverted"]) == (0, "r3", False)
+    assert evidence(result)["lost"] == lost
+    # Of a run that has not made anything live.
+    for args in ({"release": ""}, {"release": "r3", "previous": "r3"}, {"release": "r4"}):
+        assert evidence(live.run("revert", **{"previous": "r2", **args})[1])["lost"] == ""
 
 
 def test_revert_of_the_very_first_release(site):

@@ -506,7 +506,8 @@ def test_values_that_nobody_gives_are_named(compiled, env, home, git):
     compiled(example, environment={"VITE_C": "1"}, offers={"": {**offer(), "optional": ["*"]}})
     assert (
         "VITE_A, MIX_B, VITE_D of .env.example have no value, and will be compiled into the front end as undefined; "
-        "give it in laravel_env or release_environment, empty if it is of no use"
+        "add it to the application's .env (where the inventory has laravel_env: there, and run the site playbook) or "
+        "to release_environment, empty if it is of no use"
     ) in compiled.warnings
 
 
@@ -1166,8 +1167,9 @@ def test_what_hosts_lack_is_told_before_anything_is_built(build, demanding, home
         "build: not ready for work, nothing was changed:\n"
         "- web1, worker: php is 8.2.1, the release asks for ^8.4; install another PHP, or another release_version\n"
         "- web1, worker: php has no extension redis, which the release asks for; install and enable it\n"
-        "- worker: /srv/app/shared/.env has no DB_HOST, which .env.example of the release names; add them to "
-        "laravel_env, or to release_optional_env when they need not be there",
+        "- worker: /srv/app/shared/.env has no DB_HOST, which .env.example of the release names; add them "
+        "there, or, where the inventory has laravel_env, to that, and run the site playbook; or to "
+        "release_optional_env, when they need not be there",
     )
     assert "composer" not in calls(home)
     assert build("work", offers={"web2": well}, _ansible_check_mode=check)[0] == 0
