@@ -66,8 +66,8 @@ def submodule_address(parent: str, url: str) -> str:
     return theirs._replace(netloc=credentials + at + server).geturl() if same else url
 
 
-def environment(address: str) -> dict[str, str]:
-    """Return the variables by which git knows the address of its remote ``origin``, and the credentials for its server.
+def environment(address: str, remote: str = "origin") -> dict[str, str]:
+    """Return the variables by which git knows the address of a remote, and the credentials for its server.
 
     git hands an address on to programs of its own as a word of their command line, which every user of the host can
     read. So the credentials do not stay in it: git asks for them when the server does, and for that server alone.
@@ -85,7 +85,7 @@ def environment(address: str) -> dict[str, str]:
             # Those of the user are asked only for a password that the address does not have.
             settings.insert(0, (f"{asked}.helper", ""))
     # What goes on when git has ended would have locks that the next build takes for those of a killed one.
-    settings += [("remote.origin.url", address), ("gc.autoDetach", "false")]
+    settings += [(f"remote.{remote}.url", address), ("gc.autoDetach", "false")]
     variables = {"GIT_CONFIG_COUNT": str(len(settings)), "SLIPWAY_GIT_PASSWORD": unquote(password)}
     for number, (key, value) in enumerate(settings):
         variables.update({f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value})

@@ -14,6 +14,7 @@ import unicodedata
 from typing import Any
 from xml.etree import ElementTree
 
+from ansible_collections.slipway.laravel.plugins.module_utils import _git as repositories
 from ansible_collections.slipway.laravel.plugins.module_utils._runner import without_password
 from ansible_collections.slipway.laravel.plugins.plugin_utils.check_unit import UnprovenError, check
 
@@ -172,10 +173,7 @@ def _git(argv: list[str], repository: str = "", seconds: int = 30) -> subprocess
         "SSH_ASKPASS_REQUIRE": "never",
         "GIT_SSH_COMMAND": os.environ.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ConnectTimeout=15"),
         "LC_ALL": "C",
-        # By environment: a command line is visible to every user, and the address may hold a password.
-        "GIT_CONFIG_COUNT": "1",
-        "GIT_CONFIG_KEY_0": f"remote.{_REMOTE}.url",
-        "GIT_CONFIG_VALUE_0": repository,
+        **(repositories.environment(repository, _REMOTE) if repository else {}),
     }
     try:
         return subprocess.run(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import hashlib
 import json
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 from ansible_collections.slipway.laravel.plugins.module_utils._checks import SPECS, Facts
@@ -227,6 +230,24 @@ def test_git_tag_of_a_repository_that_is_not_there(prove):
     found = prove("git_tag", parameters)
     assert not found["ok"]
     assert "http://127.0.0.1:1/app.git cannot be asked from the controller" in found["message"]
+
+
+def test_git_tag_shows_no_password_in_a_list_of_processes(prove, http_server):
+    processes = []
+
+    def answer(_request):
+        # git waits for the answer of its program for HTTP.
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                processes.append(path.read_text())
+        return 401
+
+    address = http_server(answer, WWW_Authenticate='Basic realm="git"')
+    found = prove("git_tag", {"tag": "v1", "repository": address.replace("//", f"//ann:{SECRET}@")})
+    assert not found["ok"]
+    assert any("git-remote-http" in process and address in process for process in processes)
+    assert SECRET not in "".join(processes)
+    assert "Basic " + base64.b64encode(f"ann:{SECRET}".encode()).decode() in http_server.authorizations
 
 
 def test_git_tag_not_pushed(prove, origin, home):
