@@ -16,6 +16,8 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.slipway.laravel.plugins.module_utils._masking import is_secret_name
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -194,7 +196,7 @@ echo "\nslipway:" . json_encode(['maintenance' => $state]) . "\n";
 """
 )
 
-_CONFIG = "bootstrap/cache/config.php"
+CONFIG = "bootstrap/cache/config.php"
 _ROUTES = "bootstrap/cache/routes-v7.php"
 _EVENTS = "bootstrap/cache/events.php"
 _DISCOVERED = ("bootstrap/cache/packages.php", "bootstrap/cache/services.php")
@@ -204,16 +206,16 @@ _MAINTENANCE = "<maintenance>"
 
 # What holds what a command changes: files, and what only the application tells.
 STATE_FILES: dict[str, tuple[str, ...]] = {
-    "config:cache": (_CONFIG,),
-    "config:clear": (_CONFIG,),
+    "config:cache": (CONFIG,),
+    "config:clear": (CONFIG,),
     "route:cache": (_ROUTES,),
     "route:clear": (_ROUTES,),
     "event:cache": (_EVENTS,),
     "event:clear": (_EVENTS,),
     "view:cache": (_VIEWS,),
     "view:clear": (_VIEWS,),
-    "optimize": (_CONFIG, _ROUTES, _EVENTS, _VIEWS),
-    "optimize:clear": (_CONFIG, _ROUTES, _EVENTS, _VIEWS, *_DISCOVERED),
+    "optimize": (CONFIG, _ROUTES, _EVENTS, _VIEWS),
+    "optimize:clear": (CONFIG, _ROUTES, _EVENTS, _VIEWS, *_DISCOVERED),
     "package:discover": _DISCOVERED,
     "storage:link": (_PUBLIC_STORAGE,),
     "storage:unlink": (_PUBLIC_STORAGE,),
@@ -225,7 +227,7 @@ STATE_FILES: dict[str, tuple[str, ...]] = {
 # What a cache is made from: it is out of date when one of these is newer.
 CACHE_INPUTS: dict[str, tuple[str, ...]] = {
     "config:cache": (".env", "config/**/*.php"),
-    "route:cache": ("routes/**/*.php", _CONFIG),
+    "route:cache": ("routes/**/*.php", CONFIG),
     "event:cache": ("app/Listeners/**/*.php", "app/Providers/*.php"),
     "view:cache": ("resources/views/**/*.php",),
 }
@@ -244,6 +246,7 @@ READ_ONLY = frozenset(
 
 # What differs in each process: spl_object_hash() of a serialized closure, and the names that route:cache makes up.
 _RANDOM = re.compile(rb"[0-9a-f]{16}0{16}|generated::[A-Za-z0-9]{16}")
+# Besides what is_secret_name() knows: what a caller sets for a command is rarely shown, and more may be blotted out.
 _SECRET_NAME = re.compile(r"AUTH|CREDENTIAL|KEY|PASS|SECRET|TOKEN", re.IGNORECASE)
 _EXCEPTION = re.compile(r"In \S+ line \d+:$")
 # The links in the configuration, as var_export() writes it.
@@ -270,7 +273,7 @@ def take_environment(module: AnsibleModule) -> dict[str, str]:
     """
     environment = {key: str(value) for key, value in module.params["environment"].items()}
     module.params["environment"] = {}
-    secrets = {value for key, value in environment.items() if _SECRET_NAME.search(key)}
+    secrets = {value for key, value in environment.items() if _SECRET_NAME.search(key) or is_secret_name(key)}
     module.no_log_values -= set(environment.values()) - secrets
     return environment
 
@@ -411,7 +414,7 @@ class Artisan:
         :raises ArtisanError: there is none of it, and the application does not boot
         """
         try:
-            with open(os.path.join(self.release, _CONFIG), encoding="utf-8", errors="surrogateescape") as handle:
+            with open(os.path.join(self.release, CONFIG), encoding="utf-8", errors="surrogateescape") as handle:
                 section = _FILESYSTEMS.search(handle.read())
         except FileNotFoundError:
             links: dict[str, str] = self.answer("tell its links", LINKS_PHP)["links"]

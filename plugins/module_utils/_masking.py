@@ -25,15 +25,21 @@ SHORTEST, LONG = 4, 8
 
 # What secrets are called, as the last part of a name: DB_PASSWORD, apiKey, x-auth-token, client_secret_2.
 _CALLED = (
-    r"(?:passw(?:or)?d|passwd|passphrase|pwd|secret|token|credential|authorization|webhook|dsn|salt"
+    r"(?:passw(?:or)?d|passwd|passphrase|pwd|secret|token|credential|authorization|webhook(?:[_\-]?url)?|dsn|salt"
+    # As words of their own, for there is bypass; and as variables of an environment, for basic_auth may name a list.
+    r"|pepper|(?<=[_\-])(?:pass|pw)"
     r"|(?:api|app|auth|access|private|deploy|master|encryption|signing|secret|license|client)[_\-]?key"
-    r"|(?-i:[A-Z0-9]_KEY))"
-    r"s?(?:[_\-]?(?:\d{1,3}|value|base64|confirmation|old|new|current|previous|plain|text|hash))?"
+    r"|(?-i:[A-Z0-9]_(?:KEY|PAT|AUTH)))"
+    r"s?(?:[_\-]?(?:\d{1,3}|value|base64|confirmation|old|new|current|previous|plain|text|hash)"
+    r"|[_\-](?:prod(?:uction)?|staging|sandbox|dev(?:elopment)?|test(?:ing)?|live|local|v\d{1,3}))?"
 )
 _NAME = rf"(?<![A-Za-z0-9_.\-])[A-Za-z0-9_.\-]{{0,60}}?{_CALLED}"
 _IS_SECRET = re.compile(rf"[A-Za-z0-9_.\- ]*?{_CALLED}\Z", re.IGNORECASE)
-# They look like it, and name a place or a key that everybody may know.
-_HARMLESS = re.compile(r"(?:.*[_\-.])?(?:public[_\-]?key|(?:OLD)?PWD|_KEY)\Z", re.IGNORECASE)
+# They look like it, and name a place or a key that everybody may know; fastcgi_pass and the like are nginx's.
+_HARMLESS = re.compile(
+    r"(?:.*[_\-.])?(?:public[_\-]?key|(?:OLD)?PWD|_KEY|(?-i:(?:fastcgi|grpc|memcached|proxy|scgi|uwsgi)_pass))\Z",
+    re.IGNORECASE,
+)
 
 _QUOTED = r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'"
 # Without quotes, a value ends at a blank, or at what separates it from the next one.
@@ -44,7 +50,7 @@ _ASSIGNED = re.compile(
 # Nothing to hide; after a colon, words of a sentence neither, unless it is about a password.
 _NOTHING = re.compile(r"(?:null|none|true|false|yes|no|\*+|)\Z", re.IGNORECASE)
 _WORD = re.compile(r"[a-z]{1,15}[.:!?]?\Z", re.IGNORECASE)
-_PASSWORD = re.compile(r"passw|pwd|passphrase", re.IGNORECASE)
+_PASSWORD = re.compile(r"passw|pwd|passphrase|_(?:pass|pw)", re.IGNORECASE)
 
 _PATTERNS = [
     (re.compile(pattern, flags), rf"\g<1>{MASK}\g<2>")
@@ -127,14 +133,15 @@ class Masker:
         if isinstance(value, float):
             return value if math.isfinite(value) else str(value)
         if isinstance(value, Mapping):
-            return {self._known_masked(str(key)): self._under(str(key), inner) for key, inner in value.items()}
+            return {self.known(str(key)): self._under(str(key), inner) for key, inner in value.items()}
         if isinstance(value, (list, tuple)):
             return [self.data(inner) for inner in value]
         if isinstance(value, (set, frozenset)):
             return sorted((self.data(inner) for inner in value), key=str)
         return self.text(_text(value))
 
-    def _known_masked(self, text: str) -> str:
+    def known(self, text: str) -> str:
+        """Mask the secrets that are known alone, in what may only look like others, such as SQL."""
         return self._known.sub(MASK, _text(text)) if self._known else _text(text)
 
     def _under(self, name: str, value: Any) -> Any:
@@ -142,7 +149,7 @@ class Masker:
         if not is_secret_name(name):
             return self.data(value)
         if isinstance(value, Mapping):
-            return {self._known_masked(str(key)): self._under(name, inner) for key, inner in value.items()}
+            return {self.known(str(key)): self._under(name, inner) for key, inner in value.items()}
         if isinstance(value, (list, tuple, set, frozenset)):
             return [self._under(name, inner) for inner in value]
         return value if value is None or isinstance(value, bool) or value == "" else MASK

@@ -279,6 +279,8 @@ def test_only_secrets_of_the_environment_are_blotted_out_of_results(artisan, app
     behave(application, fail={"about": "login with s3cr3t failed"})
     result = artisan(["about"], environment={"API_TOKEN": "s3cr3t", "DEBUG": "1", "MODE": "about"})[1]
     assert "s3cr3t" not in json.dumps(result)
+    result = artisan(["about"], environment={"SENTRY_DSN": "s3cr3t", "DEBUG": "1", "MODE": "about"})[1]
+    assert "s3cr3t" not in json.dumps(result)
     assert result["rc"] == 1
     assert result["msg"].startswith(f"artisan about exited 1 in {application}: ")
 

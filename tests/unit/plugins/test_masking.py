@@ -56,6 +56,12 @@ SECRETS = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="*"),
         "STRIPE_KEY={}",
         "apiToken = {}",
         "SENTRY_LARAVEL_DSN={}",
+        "DB_PASS={}",
+        "LDAP_BIND_PW={}",
+        "GITHUB_PAT={}",
+        "REDIS_AUTH={}",
+        "TEAMS_WEBHOOK_URL={}",
+        "API_KEY_PROD={}",
         "CREATE USER 'app'@'%' IDENTIFIED BY '{}'",
     ],
 )
@@ -97,6 +103,9 @@ def test_shapes_that_nothing_else_has_are_masked(secret):
         "The password was changed",
         "DB_PASSWORD=",
         "password: null",
+        "AUTH_GUARD=web, TOKEN_TTL=3600, FTP_PASSIVE=1, CACHE_KEY_PREFIX=shop_",
+        "proxy_pass: http://127.0.0.1:3000",
+        "--bypass=all",
         "SSH_PUBLIC_KEY=ssh-ed25519 AAAA",
         "PWD=/var/www/app",
         "public_key: abc123",
@@ -192,13 +201,25 @@ def test_values_of_an_environment_that_are_secret():
 
 
 @pytest.mark.parametrize(
-    "name", ["DB_PASSWORD", "apiKey", "x-auth-token", "client_secret_2", "STRIPE_KEY", "deploy_key"]
+    "name",
+    [
+        *("DB_PASSWORD", "apiKey", "x-auth-token", "client_secret_2", "STRIPE_KEY", "deploy_key"),
+        *("DB_PASS", "SMTP_PASS", "db_pass", "REDIS_AUTH", "BASIC_AUTH", "LDAP_BIND_PW", "GITHUB_PAT", "HASH_PEPPER"),
+        *("TEAMS_WEBHOOK_URL", "DB_PASSWORD_PROD", "API_KEY_PROD", "STRIPE_SECRET_LIVE", "APP_KEY_V2"),
+    ],
 )
 def test_names_of_secrets(name):
     assert is_secret_name(name)
 
 
-@pytest.mark.parametrize("name", ["keyboard", "monkey", "cache_key", "public_key", "sha256", "PWD", "signed", "key"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("keyboard", "monkey", "cache_key", "public_key", "sha256", "PWD", "signed", "key"),
+        *("AUTH_GUARD", "AUTH_MODEL", "PASSWORD_TIMEOUT", "FTP_PASSIVE", "KEY_PREFIX", "TOKEN_TTL", "MAIL_BYPASS"),
+        *("SANCTUM_TOKEN_PREFIX", "AUTH_PASSWORD_RESET_TOKEN_TABLE", "fastcgi_pass", "basic_auth", "USE_OAUTH", "PATH"),
+    ],
+)
 def test_names_of_what_is_no_secret(name):
     assert not is_secret_name(name)
 
