@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 # Exit status of `migrate --isolated` when another process migrates. Its own choice is 0, as if all were done.
 HELD = 75
 
-# A failed query as the framework reports it, and what databases say of rows: both may hold values.
-_IN_ERROR = re.compile(r"\((?:Connection: [^)]*?)?SQL: (.*)", re.DOTALL)
+# A failed query as the framework reports it, and what databases say of rows: both may hold values. One that has been
+# cut is left, with what stands behind it.
+_CUT = r"(?:(?!\b(?i:set|where|values)\b)[^(])* …\)"
+_IN_ERROR = re.compile(rf"\((?:Connection: [^)]*?)?SQL: (?!{_CUT})(.*)", re.DOTALL)
 _VALUE = re.compile(
     r"(?P<entry>Duplicate entry |[Vv]alue: )'.*?'(?= for )"
     r"|(?P<key>Key \([^)]*\)=)\(.*?\)(?= )"
@@ -36,11 +38,12 @@ def without_values(text: str) -> str:
     """Return the message of a database error without the values in its SQL."""
 
     def replace(found: re.Match[str]) -> str:
-        sql = found[1].rstrip(")")
-        defines = re.match(r"(?i)\s*(?:alter|create|drop|rename|truncate)\b", sql)
+        sql = found[1]
+        if re.match(r"(?i)\s*(?:alter|create|drop|rename|truncate)\b", sql):
+            return f"(SQL: {sql}"
         # Up to Laravel 9 values stand there without quotes: nothing tells them from the statement.
-        head = sql if defines else re.split(r"(?i)\(|\bset\b|\bwhere\b|\bvalues\b", sql, maxsplit=1)[0].strip() + " …"
-        return f"(SQL: {head})"
+        head = re.split(r"(?i)\(|\)$|\bset\b|\bwhere\b|\bvalues\b", sql, maxsplit=1)[0].strip()
+        return f"(SQL: {head} …)"
 
     text = _IN_ERROR.sub(replace, text)
     return _VALUE.sub(lambda found: next(filter(None, found.groups())) + "***", text)

@@ -387,7 +387,12 @@ class Phases(DatabasePhases, MaintenancePhases):
             # New code may need the new schema: then the phase probe asks again after the migrations.
             if not self.laravel or not (self._artisan(self.path).info().get("migrations") or {}).get("pending", []):
                 raise
-            evidence.update(probe=f"not well before its migrations ({exc})", probe_again=True)
+            from ansible_collections.slipway.laravel.plugins.module_utils._migrate import (  # noqa: PLC0415
+                without_values,
+            )
+
+            told = f"not well before its migrations ({without_values(str(exc))})"
+            evidence.update(probe=told, probe_again=True)
         if not done:
             # Last of all: a stage that was interrupted is begun again.
             manifest = {**self.layout.manifest(self.release), "staged_at": utc_now()}

@@ -840,6 +840,19 @@ def masker_of(shared: str) -> Masker:
         return Masker()
 
 
+def without_secrets(evidence: Any, masker: Masker) -> Any:
+    """Return what a phase tells without the secrets that programs and pages may have said in it.
+
+    Words without a blank stay: ids, paths, versions and addresses are what the next phases go by, and a password such
+    as ``production`` would blot them out.
+    """
+    if isinstance(evidence, dict):
+        return {name: without_secrets(value, masker) for name, value in evidence.items()}
+    if isinstance(evidence, (list, tuple)):
+        return [without_secrets(value, masker) for value in evidence]
+    return masker.known(evidence) if isinstance(evidence, str) and " " in evidence.strip() else evidence
+
+
 def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     phases: list[str] = module.params["phases"]
@@ -878,16 +891,22 @@ def carry_out(module: AnsibleModule, work: Phases) -> None:
         try:
             evidence = work.run(phase)
         except PhaseError as exc:
+            from ansible_collections.slipway.laravel.plugins.module_utils._migrate import (  # noqa: PLC0415
+                without_values,
+            )
+
             seconds = round(time.monotonic() - started, 3)
             masker = masker_of(work.layout.shared_dir)
+            # Any command of the application may have asked its database.
+            error = without_values(str(exc))
             proven = any(entry["phase"] == "verify" for entry in done)
-            failed = {"phase": phase, "seconds": seconds, "changed": False, **exc.evidence, "error": str(exc)}
+            failed = {"phase": phase, "seconds": seconds, "changed": False, **exc.evidence, "error": error}
             done.append(masker.data(failed))
             if phase == "finish" and proven:
-                module.warn(masker.text(f"finish: {exc}"))
+                module.warn(masker.text(f"finish: {error}"))
                 break
             module.fail_json(
-                msg=masker.text(f"{phase}: {exc}"),
+                msg=masker.text(f"{phase}: {error}"),
                 failed_phase=phase,
                 current=work.layout.current(),
                 changed=any(entry["changed"] for entry in done),
@@ -895,6 +914,11 @@ def carry_out(module: AnsibleModule, work: Phases) -> None:
                 # What a command of the build printed.
                 **masker.data(getattr(exc.__cause__, "details", {})),
             )
+        masker = masker_of(work.layout.shared_dir)
+        evidence = without_secrets(evidence, masker)
+        if "probe" in evidence:
+            # The error of an application, too, where it needs its migrations.
+            evidence["probe"] = masker.text(evidence["probe"])
         done.append({"phase": phase, "seconds": round(time.monotonic() - started, 3), **evidence})
         if work.built.get("up_to_date"):
             break

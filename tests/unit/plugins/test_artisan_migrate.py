@@ -327,3 +327,19 @@ def test_a_directory_without_an_application(run_module, tmp_path):
 def test_errors_without_values(text, without):
     assert _migrate.without_values(text).startswith(without)
     assert "secret" not in _migrate.without_values(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "gone (SQL: insert into a …). One (a) was applied; set it right where it is",
+        "gone (SQL: create table a (b int)). One (a) was applied; set it right where it is",
+        "Duplicate entry *** for key 'k'",
+    ],
+)
+def test_errors_without_values_stay(text):
+    assert _migrate.without_values(text) == text
+
+
+def test_a_value_that_looks_as_if_it_were_cut():
+    assert "secret" not in _migrate.without_values("gone (SQL: update a set b = 'secret …)' where 1)")
