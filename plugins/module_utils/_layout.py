@@ -75,13 +75,18 @@ def write_atomic(path: str, text: str, mode: int = 0o644) -> None:
 
 
 @contextlib.contextmanager
-def readable_by_all() -> Iterator[None]:
-    """Let the web server, another user, read what is made meanwhile, whatever the umask of this one."""
-    before = os.umask(0o022)
+def umask(mask: int) -> Iterator[None]:
+    """Have another umask meanwhile, for the commands that are run as well."""
+    before = os.umask(mask)
     try:
         yield
     finally:
         os.umask(before)
+
+
+def readable_by_all() -> contextlib.AbstractContextManager[None]:
+    """Let the web server, another user, read what is made meanwhile, whatever the umask of this one."""
+    return umask(0o022)
 
 
 def utc_now() -> str:

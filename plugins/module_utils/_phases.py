@@ -31,6 +31,7 @@ from ansible_collections.slipway.laravel.plugins.module_utils import (
     _processes,
 )
 from ansible_collections.slipway.laravel.plugins.module_utils._artisan import (
+    CONFIG,
     Artisan,
     ArtisanError,
     error_text,
@@ -44,6 +45,7 @@ from ansible_collections.slipway.laravel.plugins.module_utils._layout import (
     LockedError,
     link_atomic,
     readable_by_all,
+    umask,
     utc_now,
     write_atomic,
 )
@@ -59,6 +61,8 @@ if TYPE_CHECKING:
 
 # What Laravel's skeleton has in storage/; an application may have left out empty directories.
 STORAGE_DIRS = ("app/public", "framework/cache/data", "framework/sessions", "framework/views", "logs")
+# Those that nginx serves nothing of: sessions, what is cached, and logs.
+_PRIVATE_DIRS = ("framework", "framework/cache", *STORAGE_DIRS[1:])
 
 # Read by PHP-FPM itself, outside of the application and of what nginx serves. A directory to forget is one whose files
 # were replaced: PHP-FPM does not look at a file twice.
@@ -331,7 +335,7 @@ class Phases(DatabasePhases, MaintenancePhases):
 
     def _stale(self, current: str) -> bool:
         """Say whether shared/.env is newer than the configuration cache of the live release, made from it."""
-        cached = os.path.join(self.layout.release_path(current), "bootstrap/cache/config.php")
+        cached = os.path.join(self.layout.release_path(current), CONFIG)
         shared = os.path.join(self.layout.shared_dir, ".env")
         try:
             return os.stat(shared).st_mtime > os.stat(cached).st_mtime
@@ -441,6 +445,10 @@ class Phases(DatabasePhases, MaintenancePhases):
         if problem:
             raise PhaseError(problem)
         evidence["commands"] = [self._cache(artisan, command) for command in self.params["stage_commands"]]
+        if self._env_is_closed():
+            # Other commands may have made it, too.
+            with contextlib.suppress(FileNotFoundError):
+                os.chmod(os.path.join(self.path, CONFIG), 0o600)
         # By ourselves: storage:link exits 0 when it fails.
         for link, target in artisan.links().items():
             self._link_public(link, target)
@@ -497,15 +505,26 @@ class Phases(DatabasePhases, MaintenancePhases):
         os.rename(staging, self.path)
         self._note("stage")
 
+    def _env_is_closed(self) -> bool:
+        """Say whether the .env of the release is for nobody but its owner; it may be open to the group of PHP-FPM."""
+        try:
+            return not os.stat(os.path.join(self.path, ".env")).st_mode & 0o077
+        except FileNotFoundError:
+            return False
+
     def _link_shared(self) -> None:
+        storage = os.path.join(self.layout.shared_dir, "storage")
+        missing = [name for name in _PRIVATE_DIRS if not os.path.lexists(os.path.join(storage, name))]
         for name in self.params["shared_dirs"]:
             self._share(name, os.path.isdir)
         for name in self.params["shared_files"]:
             self._share(name, os.path.isfile)
-        storage = os.path.join(self.layout.shared_dir, "storage")
         if self.laravel and "storage" in self.params["shared_dirs"]:
             for name in STORAGE_DIRS:
                 os.makedirs(os.path.join(storage, name), exist_ok=True)
+            # Those that were there are somebody else's to open or close.
+            for name in missing if self._env_is_closed() else []:
+                os.chmod(os.path.join(storage, name), 0o700)
 
     def _share(self, name: str, is_kind: Any) -> None:
         """Replace a file or directory of the release by a link to the shared one, which it seeds the first time."""
@@ -552,7 +571,10 @@ class Phases(DatabasePhases, MaintenancePhases):
 
     def _cache(self, artisan: Artisan, command: list[str]) -> dict[str, Any]:
         self.guard()
-        result = artisan.run([str(word) for word in command])
+        # What this writes has all of .env in it.
+        closed = command[:1] == ["config:cache"] and self._env_is_closed()
+        with umask(0o077) if closed else contextlib.nullcontext():
+            result = artisan.run([str(word) for word in command])
         return {"command": " ".join(result["command"]), "seconds": result["seconds"]}
 
     def _probe(self, path: str) -> str:

@@ -346,6 +346,77 @@ def test_web_server_can_read_a_release_whatever_the_umask(live, umask, monkeypat
     ]
 
 
+def mode(path):
+    return path.stat().st_mode & 0o777
+
+
+@pytest.mark.parametrize("env, config, private", [(0o600, 0o600, 0o700), (0o640, 0o644, 0o755), (0o604, 0o644, 0o755)])
+@pytest.mark.parametrize("shipped", [False, True])
+def test_what_is_made_of_a_closed_environment_is_closed(site, umask, env, config, private, shipped):
+    umask(0o022)
+    site.lock()
+    shared = site.root / "shared"
+    (shared / ".env").chmod(env)
+    if shipped:
+        cached = site.home / "tree/bootstrap/cache/config.php"
+        cached.parent.mkdir(parents=True)
+        cached.touch(0o644)
+    assert site.run("stage", **site.artifact())[0] == 0
+    assert mode(site.path("r3") / "bootstrap/cache/config.php") == config
+    storage = shared / "storage"
+    for name in ("framework", "framework/cache/data", "framework/sessions", "framework/views", "logs"):
+        assert mode(storage / name) == private, name
+    # The web server reads what is public.
+    for name in ("app", "app/public"):
+        assert mode(storage / name) == 0o755, name
+
+
+@pytest.mark.parametrize("seeded", [False, True])
+def test_directories_that_are_there_stay_as_they_are(site, umask, seeded):
+    umask(0o022)
+    site.lock()
+    (site.root / "shared/.env").chmod(0o600)
+    storage = site.home / "tree/storage" if seeded else site.root / "shared/storage"
+    (storage / "framework/sessions").mkdir(parents=True)
+    if seeded:
+        (site.root / "shared/storage").rmdir()
+    assert site.run("stage", **site.artifact())[0] == 0
+    storage = site.root / "shared/storage"
+    assert (mode(storage / "framework"), mode(storage / "logs")) == (0o700 if seeded else 0o755, 0o700)
+
+
+@pytest.fixture
+def told(live):
+    """What the environment has, and may not be told; and an error of the database that has values."""
+    live.write_env(**dict.fromkeys(("DB_PASSWORD", "MAIL_PASSWORD"), "s3cr3t-word"))
+    return "login with s3cr3t-word failed (SQL: select * from users where email = ann@example.com)"
+
+
+def test_errors_of_commands_have_no_values_of_the_database(live, told):
+    code, result = live.run("stage", **live.artifact(fail={"route:cache": told}))
+    assert code == 1
+    shown = json.dumps(result) + live.stderr()
+    assert "ann@example.com" not in shown and "s3cr3t-word" not in shown
+    assert result["msg"].endswith("login with ******** failed (SQL: select * from users …)")
+    assert evidence(result)["error"] == result["msg"].removeprefix("stage: ")
+
+
+def test_evidence_of_phases_has_no_values_either(live, told, fpm):
+    fpm.stdout, fpm.stderr = b"Status: 500\r\nContent-Type: text/html\r\n\r\n", told.encode()
+    code, result = live.run("stage", fpm_socket=fpm.address, **live.artifact(migrations=["add_column"]))
+    assert code == 0, result["msg"]
+    assert evidence(result)["probe"].startswith("not well before its migrations (through PHP-FPM /up of ")
+    assert evidence(result)["probe"].endswith("login with ******** failed (SQL: select * from users …))")
+
+
+def test_evidence_that_the_next_phases_go_by_is_not_blotted_out(live):
+    words = ("r2", "commit of r2", str(live.root), "releases")
+    live.write_env(**dict(zip(("DB_PASSWORD", "MAIL_PASSWORD", "REDIS_PASSWORD", "API_TOKEN"), words, strict=True)))
+    found = evidence(live.run("preflight", release="")[1])
+    assert (found["current"], found["rollback_target"], found["releases"]) == ("r2", "r1", ["r1", "r2"])
+    assert found["live_commit"] == "********"
+
+
 def test_each_release_compiles_views_of_its_own(live):
     live.run("stage", **live.artifact())
     assert len(list((live.path("r3") / "bootstrap/cache/views").glob("*.php"))) == 1
