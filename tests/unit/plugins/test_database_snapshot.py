@@ -190,7 +190,7 @@ def test_database_of_values_that_are_nothing(tmp_path):
             "mysql2://ann@localhost/shop?unix_socket=/run/mysqld.sock",
             _snapshot.Database("mysql", "shop", "localhost", "3306", "/run/mysqld.sock", "ann"),
         ),
-        ("sqlite3:////srv/db", _snapshot.Database("sqlite", "//srv/db")),
+        ("sqlite3:////srv/db", _snapshot.Database("sqlite", "/srv/db")),
     ],
 )
 def test_database_by_a_url_with_options(tmp_path, url, found):
