@@ -156,7 +156,7 @@ class Facts:
         except LayoutError as exc:
             return {"missing": str(exc), "remedy": "set the host right as it says"}
         except PermissionError as exc:
-            remedy = f"let user id {os.geteuid()} read it (nginx's log: by the group adm), or run this as root"
+            remedy = f"let user id {os.geteuid()} read it (nginx's log: nginx_log_readers), or run this as root"
             return {"missing": f"{exc.filename} cannot be read: {exc.strerror}", "remedy": remedy}
         except OSError as exc:
             return {"missing": str(exc), "remedy": "see why on the host"}

@@ -54,7 +54,8 @@ options:
       state:
         description:
           - V(file) has the content of O(files[].template) or O(files[].content).
-          - V(directory) is only made; what is in it belongs to others.
+          - V(directory) is only made; what is in it belongs to others. A link to one is followed if it is root's own,
+            or of the owner of that directory.
           - V(absent) is removed, a directory only when it is empty.
         type: str
         choices: [file, directory, absent]
@@ -166,21 +167,25 @@ class Refused(Exception):
     """Why the set cannot be written, in one sentence."""
 
 
-def read_state(path: str) -> State:
+def read_state(path: str, directory: bool = False) -> State:
+    """Say what is at a path; where a directory is wanted, a link to one is what it leads to."""
     try:
         found = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return ABSENT
-    uid, gid = found.st_uid, found.st_gid
+    if stat.S_ISLNK(found.st_mode) and directory and os.path.isdir(path):
+        found = os.stat(path)
     if stat.S_ISLNK(found.st_mode):
-        return State("link", link=os.readlink(path), uid=uid, gid=gid)
-    mode = stat.S_IMODE(found.st_mode)
+        return State("link", link=os.readlink(path), uid=found.st_uid, gid=found.st_gid)
     if stat.S_ISDIR(found.st_mode):
-        return State("directory", mode=mode, uid=uid, gid=gid)
+        return State("directory", mode=stat.S_IMODE(found.st_mode), uid=found.st_uid, gid=found.st_gid)
     if not stat.S_ISREG(found.st_mode):
         raise Refused(f"{path} is neither a file nor a link nor a directory; move it away")
-    with open(path, "rb") as stream:
-        return State("file", content=stream.read(), mode=mode, uid=uid, gid=gid)
+    # Not by way of a link that was put there meanwhile: what is read is what a failed check brings back.
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as stream:
+        found = os.fstat(stream.fileno())
+        mode = stat.S_IMODE(found.st_mode)
+        return State("file", content=stream.read(), mode=mode, uid=found.st_uid, gid=found.st_gid)
 
 
 def id_of(kind: str, name: str, missing_ok: bool) -> int:
@@ -204,12 +209,36 @@ def wanted_state(entry: dict[str, Any], missing_ok: bool) -> State:
     return State(kind, content=(entry["content"] or "").encode(), mode=int(entry["mode"], 8), uid=uid, gid=gid)
 
 
+@contextlib.contextmanager
+def opened_directory(path: str) -> Iterator[int]:
+    """Open a directory, to be given away by its descriptor.
+
+    Its path may be another's by then, and whoever may put a link there must not choose what root gives away: a link
+    has to be root's own, or of the owner of the directory that it leads to.
+    """
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        there, found = os.lstat(path), os.fstat(directory)
+        if not os.path.samestat(there, found) and (
+            not stat.S_ISLNK(there.st_mode) or there.st_uid not in (0, found.st_uid)
+        ):
+            raise Refused(
+                f"{path} leads to {os.path.realpath(path)}, which its owner does not own; put the directory in its "
+                f"place"
+            )
+        yield directory
+    finally:
+        os.close(directory)
+
+
 def make_parents(path: str, made: list[str]) -> None:
     parent = os.path.dirname(path)
     if not os.path.isdir(parent):
         make_parents(parent, made)
         os.mkdir(parent, 0o755)
-        os.chmod(parent, 0o755)  # noqa: S103  services and users read there
+        # Services and users read there, whatever the umask is.
+        with opened_directory(parent) as directory:
+            os.fchmod(directory, 0o755)
         made.append(parent)
 
 
@@ -224,7 +253,8 @@ def put(path: str, state: State) -> None:
     if state.kind == "directory":
         if not os.path.isdir(path):
             os.mkdir(path, 0o700)
-        set_owner(path, state)
+        with opened_directory(path) as directory:
+            set_owner(directory, state)
         return
     # The dot keeps it out of what services include by a pattern.
     folder = os.path.dirname(path)
@@ -247,17 +277,18 @@ def write_beside(path: str, state: State) -> str:
         with os.fdopen(handle, "wb") as stream:
             stream.write(state.content)
             stream.flush()
+            set_owner(stream.fileno(), state)
             os.fsync(stream.fileno())
-        set_owner(temporary, state)
     except BaseException:
         os.unlink(temporary)
         raise
     return temporary
 
 
-def set_owner(path: str, state: State) -> None:
-    os.chown(path, state.uid, state.gid)
-    os.chmod(path, state.mode)
+def set_owner(descriptor: int, state: State) -> None:
+    """Not by the path, where services' users may have put a link to another file."""
+    os.fchown(descriptor, state.uid, state.gid)
+    os.fchmod(descriptor, state.mode)
 
 
 def complaint(out: str, err: str) -> str:
@@ -296,7 +327,7 @@ class Change:
         wanted.update((path, ABSENT) for path in stale if not os.path.isdir(path) or not os.listdir(path))
         self.steps: list[tuple[str, State, State]] = []
         for path, after in wanted.items():
-            before = read_state(path)
+            before = read_state(path, directory=after.kind == "directory")
             if before != after:
                 if before.kind == "directory" and after.kind in ("file", "link"):
                     raise Refused(f"{path} is a directory; remove it, since a file has to be there")
@@ -357,8 +388,19 @@ def read_known(memory: str) -> list[str]:
         ) from None
 
 
-def run(module: AnsibleModule) -> dict[str, Any]:
-    entries: list[dict[str, Any]] = module.params["files"]
+def take_files(module: AnsibleModule) -> list[dict[str, Any]]:
+    """Return the files, and take them out of what the module shows.
+
+    ``no_log`` keeps them out of the log of the host. It would also blot out of the result all that they hold, and with
+    it paths and names; what is secret there is left out of the diff.
+    """
+    files: list[dict[str, Any]] = module.params["files"]
+    module.params["files"] = []
+    module.no_log_values.clear()
+    return files
+
+
+def run(module: AnsibleModule, entries: list[dict[str, Any]]) -> dict[str, Any]:
     paths = [entry["path"] for entry in entries]
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", module.params["name"]):
         raise Refused(f"a set is named with small letters, digits and . _ -, not {module.params['name']}")
@@ -419,15 +461,16 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},
-            "files": {"type": "list", "elements": "dict", "default": [], "options": file_options},
+            "files": {"type": "list", "elements": "dict", "default": [], "options": file_options, "no_log": True},
             "check": {"type": "list", "elements": "str", "default": []},
             "state_dir": {"type": "path", "default": "/var/lib/slipway"},
         },
         supports_check_mode=True,
     )
+    entries = take_files(module)
     try:
         with alone():
-            result = run(module)
+            result = run(module, entries)
         module.exit_json(**result)
     except (Refused, OSError) as error:
         module.fail_json(msg=f"config_files {module.params['name']}: {error}")

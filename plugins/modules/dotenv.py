@@ -117,9 +117,12 @@ backup_file:
   type: str
 """
 
+import grp
 import os
+import pwd
 import stat
 import tempfile
+import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -164,6 +167,64 @@ def followed(module: AnsibleModule, path: str) -> str:
     return real
 
 
+def id_of(module: AnsibleModule, kind: str, name: str) -> int:
+    """Return the id of a user or group, -1 for one that check mode has only pretended to make."""
+    try:
+        return int(name)
+    except ValueError:
+        pass
+    try:
+        return pwd.getpwnam(name).pw_uid if kind == "owner" else grp.getgrnam(name).gr_gid
+    except KeyError:
+        if not module.check_mode:
+            module.fail_json(msg=f"{name} does not exist on this host; correct {kind}")
+        return -1
+
+
+def mode_of(module: AnsibleModule, there: os.stat_result) -> int:
+    mode: int | str | None = module.params["mode"]
+    if mode is None:
+        return stat.S_IMODE(there.st_mode)
+    if isinstance(mode, str):
+        try:
+            mode = int(mode, 8)
+        except ValueError:
+            try:
+                mode = int(module._symbolic_mode_to_octal(there, mode))
+            except ValueError as exc:
+                module.fail_json(msg=f"mode: {exc}")
+    if mode != stat.S_IMODE(int(mode)):
+        module.fail_json(msg=f"mode: {module.params['mode']} is more than permissions")
+    return int(mode)
+
+
+def own(module: AnsibleModule, descriptor: int, path: str, there: os.stat_result) -> bool:
+    """Give an open file its owner, group and mode, where it lacks them; whether it does.
+
+    There is what tells those that are not given. Not by the path: whoever may write to its directory could have put a
+    link to another file there by now.
+    """
+    now = os.fstat(descriptor)
+    owner, group = module.params["owner"], module.params["group"]
+    uid = there.st_uid if owner is None else id_of(module, "owner", owner)
+    gid = there.st_gid if group is None else id_of(module, "group", group)
+    mode = mode_of(module, there)
+    if (uid, gid, mode) == (now.st_uid, now.st_gid, stat.S_IMODE(now.st_mode)):
+        return False
+    if module.check_mode:
+        return True
+    try:
+        if (uid, gid) != (now.st_uid, now.st_gid):
+            os.fchown(descriptor, uid, gid)
+        os.fchmod(descriptor, mode)
+    except OSError as exc:
+        module.fail_json(
+            msg=f"{path} cannot get owner {owner or uid}, group {group or gid} and mode {mode:04o} from the user with "
+            f"id {os.geteuid()}: {exc.strerror}"
+        )
+    return True
+
+
 def write(module: AnsibleModule, path: str, text: str) -> None:
     """Replace the file by one rename; nobody but its owner can read it at any moment."""
     try:
@@ -174,21 +235,36 @@ def write(module: AnsibleModule, path: str, text: str) -> None:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as handle:
             handle.write(text)
             handle.flush()
-            os.fsync(handle.fileno())
-        if os.path.exists(path):
-            there = os.stat(path)
-            if os.geteuid() == 0:
-                os.chown(temporary, there.st_uid, there.st_gid)
-        module.set_fs_attributes_if_different(module.load_file_common_arguments(module.params, temporary), False)
+            there = os.fstat(descriptor)
+            if os.geteuid() == 0 and os.path.lexists(path):
+                there = os.lstat(path)
+            own(module, descriptor, path, there)
+            os.fsync(descriptor)
         os.replace(temporary, path)
     finally:
         if os.path.exists(temporary):
             os.unlink(temporary)
 
 
-def back_up(module: AnsibleModule, path: str) -> str:
-    copy: str = module.backup_local(path)
-    os.chmod(copy, stat.S_IMODE(os.stat(copy).st_mode) & ~0o007)
+def keep_attributes(module: AnsibleModule, path: str) -> bool:
+    """Put the attributes of a file right whose content is; whether they are not."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        return own(module, descriptor, path, os.fstat(descriptor))
+    finally:
+        os.close(descriptor)
+
+
+def back_up(path: str) -> str:
+    copy = f"{path}.{os.getpid()}.{time.strftime('%Y-%m-%d@%H:%M:%S')}~"
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as source:
+        there = os.fstat(source.fileno())
+        # Never through something that lies there already.
+        with open(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as handle:
+            handle.write(source.read())
+            if os.geteuid() == 0:
+                os.fchown(handle.fileno(), there.st_uid, there.st_gid)
+            os.fchmod(handle.fileno(), stat.S_IMODE(there.st_mode) & ~0o007)
     return copy
 
 
@@ -247,13 +323,11 @@ def main() -> None:
         result["missing"] = missing_names(module, text)
     if changed and not module.check_mode:
         if before is not None and (module.params["backup"] or foreign):
-            result["backup_file"] = back_up(module, path)
+            result["backup_file"] = back_up(path)
         write(module, path, text)
-    elif before is not None:
-        attributes = module.load_file_common_arguments(module.params, path)
-        if module.set_fs_attributes_if_different(attributes, False):
-            changed = True
-            lines.append("owner, group or mode")
+    elif before is not None and keep_attributes(module, path):
+        changed = True
+        lines.append("owner, group or mode")
     if changed and not lines:
         lines = ["order, comments or quoting"]
     diff = {"prepared": "".join(f"{path}: {line}\n" for line in lines)}

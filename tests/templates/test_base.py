@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible.template import trust_as_template
 
 ROLE = Path(__file__).parents[2] / "roles/base"
 HOST = json.loads((Path(__file__).parent / "host.json").read_text())
@@ -96,6 +97,19 @@ def test_refused(role, given, says):
 def test_a_host_as_it_comes_is_accepted(role):
     assert refusals(role("base")) == []
     assert refusals(role("base", base_ssh_settings_extra={"Port": ["22", "2222"]})) == []
+
+
+def test_keys_are_written_by_their_user_whom_check_mode_may_not_have_made(role):
+    keys = {"base_users": [{"name": name, "keys": ["ssh-ed25519 AAAA a"]} for name in ("jane", "admin")]}
+    base = role("base", **keys)
+    every = base.loader.load_from_file(str(ROLE / "tasks/users.yml"), trusted_as_template=True)
+    task = next(task for task in every if "Authorize" in task["name"])
+    assert (task["become"], base.template(task["become_user"], item={"name": "jane"})) == (True, "jane")
+    condition = trust_as_template("{{ " + task["when"] + " }}")
+    for check, name, asked in [(False, "jane", True), (True, "jane", False), (True, "admin", True)]:
+        now = {"users": {"jane": {}, "admin": {"keys": []}}}
+        found = base.template(condition, ansible_check_mode=check, item={"name": name}, __base_now=now)
+        assert found is asked
 
 
 def test_sudo_is_as_narrow_as_asked(role, tmp_path):

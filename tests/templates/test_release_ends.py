@@ -420,9 +420,35 @@ def test_load_balancers_may_be_given_as_text(release, given):
 @pytest.mark.parametrize("given", ["one.example a\ntwo.example b\n", ["one.example a", "two.example b"]])
 def test_host_keys_may_be_given_as_one_block_of_text(release, given):
     loaded = release(release_known_hosts=given)
-    task = next(task for task in tasks(loaded, "layout.yml") if "host keys" in task["name"])
-    text = loaded.template(task["ansible.builtin.copy"]["content"])
+    block = next(task["block"] for task in tasks(loaded, "layout.yml") if "block" in task)
+    task = next(task for task in block if "host keys" in task["name"])
+    text = loaded.template(task["slipway.laravel.config_files"]["files"][0]["content"])
     assert text == "one.example a\ntwo.example b\n"
+
+
+def test_root_does_nothing_within_the_directory_of_the_application(release):
+    loaded = release(release_user="jane")
+    as_root = [task for task in tasks(loaded, "layout.yml") if "become_user" not in task]
+    made = [task["ansible.builtin.file"] for task in as_root if "ansible.builtin.file" in task]
+    assert [loaded.template(file["path"]) for file in made] == ["/var/www", "/var/www/app"]
+    assert made[1]["follow"] is False
+    assert len(as_root) == 4
+    (filled,) = [task for task in tasks(loaded, "layout.yml") if "become_user" in task]
+    assert (loaded.template(filled["become"]), loaded.template(filled["become_user"])) == (True, "jane")
+    assert release(laravel_become=False).template(filled["become"]) is False
+    # A file that is transferred could not be read by that user.
+    modules = {key for task in filled["block"] for key in task if "." in key}
+    assert modules == {"ansible.builtin.file", "slipway.laravel.dotenv", "slipway.laravel.config_files"}
+
+
+@pytest.mark.parametrize(
+    ("check", "owner", "asked"),
+    [(False, None, True), (True, None, False), (True, "root", False), (True, "deploy", True)],
+)
+def test_layout_of_a_user_whom_check_mode_has_not_made(release, check, owner, asked):
+    there = {"exists": True, "pw_name": owner} if owner else {"exists": False}
+    loaded = release(ansible_check_mode=check, __release_root_found={"stat": there})
+    assert loaded.value("__release_layable") is asked
 
 
 # Maintenance
@@ -480,7 +506,9 @@ def test_what_the_run_before_registered_is_forgotten(release):
     loaded = release()
     task = next(task for task in tasks(loaded, "run.yml") if task["name"] == "Name this run")
     forgotten = {key for key, value in task["ansible.builtin.set_fact"].items() if value == {}}
-    texts = [path.read_text() for path in (loaded.path / "tasks").glob("*.yml")]
+    # The layout is no run of a release, and registers anew whatever it reads.
+    files = [path for path in (loaded.path / "tasks").glob("*.yml") if path.name != "layout.yml"]
+    texts = [path.read_text() for path in files]
     registered = {line.split("register: ")[1] for text in texts for line in text.splitlines() if "  register: " in line}
     assert forgotten == registered
     # Nothing is made of what is empty.

@@ -13,6 +13,7 @@ import ssl
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import types
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -180,6 +181,23 @@ def warned(monkeypatch):
     told = []
     monkeypatch.setattr(AnsibleModule, "warn", lambda _module, text: told.append(text))
     return told
+
+
+@pytest.fixture
+def led_astray(tmp_path, monkeypatch):
+    """A file of root's, to which a link leads in the place of each temporary file as soon as that is made."""
+    victim = write(tmp_path / "victim", "kept\n")
+    victim.chmod(0o600)
+    mkstemp = tempfile.mkstemp
+
+    def make(*args, **options):
+        descriptor, path = mkstemp(*args, **options)
+        os.unlink(path)
+        os.symlink(victim, path)
+        return descriptor, path
+
+    monkeypatch.setattr(tempfile, "mkstemp", make)
+    return victim
 
 
 @pytest.fixture

@@ -151,6 +151,40 @@ def test_a_secret_is_not_in_the_diff(apply):
     assert "changed" in json.dumps(result["diff"])
 
 
+def test_no_file_is_in_the_log_of_the_host(apply, monkeypatch):
+    logged = []
+    monkeypatch.setattr("syslog.syslog", lambda *words: logged.append(words))
+    result = apply({"a": {"content": "hunter1", "secret": True}, "b": "hunter1, that is a"})[1]
+    assert "hunter" not in json.dumps(logged)
+    assert "NOT_LOGGING_PARAMETER" in json.dumps(logged)
+    assert "hunter1, that is a" in json.dumps(result["diff"]), "nothing is blotted out"
+    assert [Path(path).name for path in result["changed_paths"]] == ["a", "b"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone gives files away")
+def test_link_that_takes_the_place_of_a_new_file_gives_nothing_away(apply, led_astray):
+    assert apply({"a": {"content": "x", "owner": "nobody", "mode": "0644"}})[0] == 0
+    assert (led_astray.stat().st_uid, led_astray.stat().st_mode & 0o7777) == (0, 0o600)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone gives directories away")
+def test_directory_is_given_away_through_a_link_of_root_or_of_its_owner_alone(apply, etc, tmp_path):
+    etc.mkdir()
+    (tmp_path / "there").mkdir(mode=0o700)
+    (etc / "data").symlink_to("../there")
+    os.lchown(etc / "data", 4711, 4711)
+    data = {"data": {"state": "directory", "owner": "nobody", "mode": "0750"}}
+    status, result = apply(data)
+    assert status == 1
+    assert f"{etc}/data leads to {tmp_path}/there, which its owner does not own" in result["msg"]
+    assert ((tmp_path / "there").stat().st_uid, (tmp_path / "there").stat().st_mode & 0o7777) == (0, 0o700)
+    os.lchown(etc / "data", 0, 0)
+    assert apply(data)[1]["changed"]
+    assert ((tmp_path / "there").owner(), (tmp_path / "there").stat().st_mode & 0o7777) == ("nobody", 0o750)
+    assert os.readlink(etc / "data") == "../there"
+    assert not apply(data)[1]["changed"]
+
+
 @pytest.mark.parametrize(
     ("files", "options", "says"),
     [

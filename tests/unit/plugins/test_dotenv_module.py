@@ -211,6 +211,45 @@ def test_link_of_a_user_does_not_choose_what_root_overwrites(env, tmp_path):
         assert env.run(path=str(link), values={"NEW": uid})[1]["changed"] is True
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone gives files away")
+def test_link_that_takes_the_place_of_the_new_file_gives_nothing_away(env, led_astray):
+    os.chown(env.path, 4711, 4711)
+    code, _result = env.run(values={"NEW": 1}, mode="0640")
+    assert (code, led_astray.stat().st_uid, stat.S_IMODE(led_astray.stat().st_mode)) == (0, 0, 0o600)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone gives files away")
+def test_owner_alone(env):
+    assert env.run(owner="4711", group="4711", _ansible_check_mode=True)[1]["changed"] is True
+    assert env.path.stat().st_uid == 0
+    assert env.run(owner="4711", group="4711")[1]["diff"]["prepared"] == f"{env.path}: owner, group or mode\n"
+    assert (env.path.stat().st_uid, env.path.stat().st_gid) == (4711, 4711)
+    assert env.run(owner="4711", mode="u=rw,go=")[1]["changed"] is False
+    # What is there already tells the owner of what replaces it.
+    assert env.run(values={"NEW": 1}, backup=True)[1]["changed"] is True
+    assert [os.stat(env.path.parent / name).st_uid for name in os.listdir(env.path.parent)] == [4711, 4711]
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"owner": "nobody-here"}, "nobody-here does not exist on this host; correct owner"),
+        ({"group": "nobody-here"}, "nobody-here does not exist on this host; correct group"),
+        ({"mode": "readable"}, "mode: bad symbolic permission for mode: readable"),
+        ({"mode": "100600"}, "mode: 100600 is more than permissions"),
+    ],
+)
+def test_attributes_that_no_file_can_have(env, given, says):
+    assert env.run(**given)[1]["msg"] == says
+    code, result = env.run(values={"NEW": 1}, **given)
+    assert (code, result["msg"], env.path.read_text()) == (1, says, FILE)
+
+
+def test_user_whom_check_mode_has_not_made(env):
+    code, result = env.run(owner="nobody-yet", group="nobody-yet", _ansible_check_mode=True)
+    assert (code, result["changed"]) == (0, True)
+
+
 def test_example(env, tmp_path):
     example = tmp_path / ".env.example"
     example.write_text("APP_NAME=\nMAIL_HOST=\nNEW=\n")
