@@ -90,6 +90,12 @@ def test_new_application(lay_out, www):
     assert re.search(r"changed=0 .*failed=0", done.stdout), done.stdout
 
 
+def test_environment_is_open_to_the_group_for_a_worker_of_another_user(lay_out, www):
+    done = lay_out(release_workers=[{"name": "default"}, {"name": "mail", "user": "mailer"}])
+    assert done.returncode == 0, done.stdout
+    assert (www / "app/shared/.env").stat().st_mode & 0o777 == 0o640
+
+
 @pytest.mark.parametrize("name", ["app", "app/releases", "app/.slipway", "app/shared"])
 def test_link_of_the_user_leads_root_nowhere(lay_out, www, name):
     victim = www / "etc"
