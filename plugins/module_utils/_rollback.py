@@ -98,8 +98,8 @@ try {
     chdir($path);
     require $path . '/vendor/autoload.php';
     $app = require $path . '/bootstrap/app.php';
-    $steps = ['LoadEnvironmentVariables', 'LoadConfiguration', 'RegisterFacades', 'SetRequestForConsole'];
-    foreach ([...$steps, 'RegisterProviders'] as $step) {
+    $steps = 'LoadEnvironmentVariables LoadConfiguration RegisterFacades SetRequestForConsole RegisterProviders';
+    foreach (explode(' ', $steps) as $step) {
         $app->make("Illuminate\\Foundation\\Bootstrap\\$step")->bootstrap($app);
     }
     $error = '';
