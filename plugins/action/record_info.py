@@ -14,7 +14,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import callback_loader
 from ansible_collections.slipway.laravel.plugins.plugin_utils.chain import ChainError, read
-from ansible_collections.slipway.laravel.plugins.plugin_utils.record import inventory_name
+from ansible_collections.slipway.laravel.plugins.plugin_utils.record import records_of
 from ansible_collections.slipway.laravel.plugins.plugin_utils.signature import SigningError
 from ansible_collections.slipway.laravel.plugins.plugin_utils.verification import (
     Verification,
@@ -44,9 +44,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         # Where the callback writes, by its own options.
         callback = callback_loader.get("slipway.laravel.release_record")
         callback.set_options()
-        inventory = inventory_name(tuple(context.CLIARGS.get("inventory") or ()))
         records: str = args["records_dir"] or callback.get_option("records_dir")
-        path = os.path.abspath(args["path"] or os.path.join(records, inventory))
+        path = os.path.abspath(args["path"] or records_of(records, tuple(context.CLIARGS.get("inventory") or ())))
         root = os.path.dirname(path if os.path.isdir(path) else os.path.dirname(path))
         wanted: str = args["allowed_signers"] or callback.get_option("allowed_signers") or ""
         allowed = wanted or os.path.join(root, "allowed_signers")

@@ -19,6 +19,7 @@ description:
     which is one of V(success), V(rolled back), V(reverted), V(aborted) (before anything was live) or V(partial) (hosts
     differ that did not before, or what is live on one of them is not known); besides what is live on each host, and
     how many modules the run of the playbook carried out there.
+  - Where a run has several releases, such as those of two applications, each leaves a record of its own.
   - A run that found nothing to do, and a run in check mode, leave no record. Playbooks without a release are left
     alone.
   - Records of an inventory are entered in its ledger, C(ledger.jsonl), a chain as well. Each record and the ledger are
@@ -27,6 +28,8 @@ description:
     stops in preflight, before anything was changed. After that nothing about the record stops it or changes it; what
     cannot be written is told in one warning.
   - Secrets are masked, those of the inventory by their values, others by what they look like.
+  - What it tells at the end goes to the standard error where a program reads the standard output
+    (C(stdout_callback = ansible.posix.json)).
 author:
   - The slipway.laravel authors (@slipway)
 requirements:
@@ -116,12 +119,13 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.parsing.vault import VaultHelper
 from ansible.plugins.callback import CallbackBase
 from ansible.release import __version__ as ansible_version
+from ansible.template import Templar
 from ansible_collections.slipway.laravel.plugins.plugin_utils import record
 from ansible_collections.slipway.laravel.plugins.plugin_utils.chain import ChainError
 from ansible_collections.slipway.laravel.plugins.plugin_utils.failures import failure_text
 from ansible_collections.slipway.laravel.plugins.plugin_utils.ledger import Ledger, release_of, summary, unfinished
 from ansible_collections.slipway.laravel.plugins.plugin_utils.masking import Masker, secrets_of
-from ansible_collections.slipway.laravel.plugins.plugin_utils.record import RecordFile, inventory_name
+from ansible_collections.slipway.laravel.plugins.plugin_utils.record import RecordFile, records_of
 from ansible_collections.slipway.laravel.plugins.plugin_utils.report import DONE, markdown
 from ansible_collections.slipway.laravel.plugins.plugin_utils.report import report as told_of
 from ansible_collections.slipway.laravel.plugins.plugin_utils.report_html import write_pages
@@ -142,6 +146,12 @@ RELEASE_ACTIONS = (PREFIX + "release", PREFIX + "release_build")
 # The record must be there before the first of these changes or signs anything.
 SIGNOFF = PREFIX + "signoff"
 RECORDED = (*RELEASE_ACTIONS, SIGNOFF)
+
+# Files of the role that a release begins with: when one of them is at work, the release before has ended.
+FIRST_FILES = ("request.yml", "run.yml")
+
+# Names of callbacks that print for programs.
+FOR_PROGRAMS = ("json", "jsonl")
 
 # Bytes that must be free for a record to begin: a long one has some 100 KiB.
 ROOM = 2**20
@@ -238,13 +248,14 @@ def parted(phases: list[dict[str, Any]]) -> bool:
 def outcome_of(phases: list[dict[str, Any]], failed: bool, lost: bool = False) -> str:
     """Say in one word how a run ended, from its phases in order.
 
-    :param lost: a host went away when or after it may have switched, so that nobody knows what is live there
+    :param lost: nobody knows what is live on a host, which went away when or after it may have switched, or whose
+        result is hidden
     """
+    if lost:
+        return "partial"
     switched = {phase["host"] for phase in phases if phase["phase"] == "switch" and phase["changed"]}
     if failed:
         reverted = {phase["host"] for phase in phases if phase["phase"] == "revert" and phase.get("reverted")}
-        if lost:
-            return "partial"
         if not switched:
             return "aborted"
         return "reverted" if switched <= reverted and not parted(phases) else "partial"
@@ -278,16 +289,22 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         super().__init__()
         self._playbook = self._playbook_directory = ""
         self._play: Play | None = None
-        self._version = ""
         self._hosts: list[str] = []
         self._record: RecordFile | None = None
         self._signer: Signer | None = None
         self._unsigned = ""
-        self._refused = self._later = False
-        self._started = self._task_started = self._spent = 0.0
+        self._refused = False
+        self._task_started = 0.0
+        self._forget()
+
+    def _forget(self) -> None:
+        """Forget the release before: a run may have several, each with a record."""
+        self._version = ""
+        self._later = False
+        self._started = self._spent = 0.0
         self._phases: list[dict[str, Any]] = []
         self._release = ""
-        self._told_failed = self._named = False
+        self._told_failed = self._named = self._hidden = False
         self._asked: list[str] = []
         self._broken: set[str] = set()
         # How the run ended, and report and signer of its record as soon as that is closed.
@@ -302,7 +319,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         super().set_options(task_keys=task_keys, var_options=var_options, direct=direct)
         sources = tuple(context.CLIARGS.get("inventory") or ())
         self._root = os.path.abspath(self.get_option("records_dir"))
-        self._directory = os.path.join(self._root, inventory_name(sources))
+        self._directory = records_of(self._root, sources)
         self._sources = [os.path.abspath(source) for source in sources if "," not in source]
         self._allowed_signers = self.get_option("allowed_signers") or os.path.join(self._root, "allowed_signers")
         self._who = f"{record.user()}@{socket.gethostname()}"
@@ -333,7 +350,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         except OSError as exc:
             self._display.warning(f"release_record: {exc}; the record stays under the name {self._record.path}")
 
-    def _open(self, action: str) -> None:
+    def _open(self, task: Task) -> None:
         """Begin a record under a name for the time being: a release gets its id after the build."""
         began = time.perf_counter()
         self._started = time.time()
@@ -342,7 +359,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
             # Nobody has to wait for a key before the release has ended, unless it may not begin without one.
             if self.get_option("signature") == "required":
                 self._find_signer()
-            self._record = self._continued() if action == SIGNOFF else None
+            self._record = self._continued() if action_of(task) == SIGNOFF else None
             if self._record is None:
                 self._record = RecordFile(os.path.join(self._directory, f"{self._stamp}-{os.getpid()}.jsonl"))
             if not self._record.keep():
@@ -353,6 +370,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
             self._record.masker = Masker(self._secrets())
             if os.path.isfile(self._allowed_signers):
                 self._record.allowed_signers = self._allowed_signers
+            self._version = "" if self._later else self._asked_version(task)
             self._record.append("run", self._about())
         except FAILURES as exc:
             self._refuse(str(exc))
@@ -383,6 +401,21 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
             "ansible_core": ansible_version,
         }
         return {**about, "later": True} if self._later else about
+
+    def _asked_version(self, task: Task) -> str:
+        """Return the version that is released, wherever it stands; it may be a template."""
+        variables = self._variables()
+        try:
+            host = next(iter(variables._inventory.get_hosts(self._play.hosts if self._play else [])), None)
+            # Of the variables, which may be secrets, only the version is taken.
+            values = variables.get_vars(play=self._play, host=host, task=task)
+            if values.get("__release_kind_of_run") == "rollback":
+                return ""
+            given = task.args.get("version", values.get("release_version", ""))
+            return str(Templar(loader=variables._loader, variables=values).template(given))
+        except AnsibleError as exc:
+            self._display.vv(f"release_record: the version is not known: {exc}")
+            return ""
 
     def _find_signer(self) -> None:
         if self._signer or self._unsigned:
@@ -479,16 +512,17 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
 
     def v2_playbook_on_play_start(self, play: Play) -> None:
         self._play = play
-        variables = play.get_variable_manager()
-        # Extra variables may be secrets: of them only the version is taken.
-        self._version = str(variables.extra_vars.get("release_version", ""))
         # There is no public way from a callback to the inventory.
-        self._hosts = [host.name for host in variables._inventory.get_hosts(play.hosts)]
+        self._hosts = [host.name for host in play.get_variable_manager()._inventory.get_hosts(play.hosts)]
 
     def v2_playbook_on_task_start(self, task: Task, is_conditional: bool) -> None:
+        if self._record is not None and file_of_role(task) in FIRST_FILES:
+            # The next one, of another application say. Of this one, whatever failed has told by now.
+            self._conclude(self._broken)
+            self._forget()
         begin = self._record is None and not self._refused and action_of(task) in RECORDED
         if begin and not context.CLIARGS.get("check"):
-            self._open(action_of(task))
+            self._open(task)
         self._task_started = time.time()
 
     def v2_runner_on_ok(self, result: CallbackTaskResult) -> None:
@@ -557,6 +591,10 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
             return
         content = dict(result.result)
         host = content.get("_ansible_delegated_vars", {}).get("inventory_hostname") or result.host.get_name()
+        if "censored" in content and action_of(result.task) == RELEASE_ACTIONS[0]:
+            self._hidden = True
+            self._live[host] = "unknown"
+            self._note_failure(result, "what it did is not known, for no_log hides it")
         phases = [dict(phase) for phase in content.get("phases", [])]
         # What Ansible and the network needed around the module counts for the first phase of the run.
         around = time.time() - self._task_started - sum(phase["seconds"] for phase in phases)
@@ -582,18 +620,23 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
     # The end
 
     def v2_playbook_on_stats(self, stats: AggregateStats) -> None:
-        if self._record is None:
-            return
-        outcome = outcome_of(self._phases, self._has_failed(stats), bool(self._lost))
+        if self._record is not None:
+            self._conclude({*stats.failures, *stats.dark})
+
+    def _conclude(self, failed: set[str]) -> None:
+        """Say how a release ended.
+
+        :param failed: hosts that failed in it, or in what else the playbook does before and after it
+        """
+        outcome = outcome_of(self._phases, self._has_failed(failed), self._hidden or bool(self._lost))
         events = {entry["event"] for entry in self._entries()}
         if outcome == "unchanged" and "signoff" not in events and not self._later:
             self._discard()
         else:
             self._end(outcome)
 
-    def _has_failed(self, stats: AggregateStats) -> bool:
+    def _has_failed(self, failed: set[str]) -> bool:
         """Say whether the release failed, whatever else the playbook does before and after it."""
-        failed = {*stats.failures, *stats.dark}
         # Hosts that failed before the release came to them have not got it.
         left_out = failed & set(self._asked) - {phase["host"] for phase in self._phases}
         return self._told_failed or bool(left_out or failed & self._broken)
@@ -712,10 +755,13 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         return f"{os.path.splitext(path)[0]}.html"
 
     def _show(self, outcome: str, total: float, seconds: dict[str, float], path: str, report: str, signed: str) -> None:
-        self._display.banner("RELEASE")
+        # What else a program reads there is its format.
+        aside = str(C.DEFAULT_STDOUT_CALLBACK).rpartition(".")[2] in FOR_PROGRAMS
+        if not aside:
+            self._display.banner("RELEASE")
         if not self._later:
             colour = "green" if outcome in ("success", "rolled back") else "red"
-            self._display.display(f"{outcome}: {self._headline(outcome)}, {total} s", color=colour)
+            self._display.display(f"{outcome}: {self._headline(outcome)}, {total} s", color=colour, stderr=aside)
             told = self._told(path)
             lines = {
                 "phases": "" if self._shows_phases() else ", ".join(f"{name} {n:.1f} s" for name, n in seconds.items()),
@@ -725,8 +771,9 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
             }
             for name, text in lines.items():
                 if text:
-                    self._display.display(f"  {name:<11} {text}")
-        self._display.display(f"  record      {', '.join(filter(None, (path, signed)))}\n  report      {report}")
+                    self._display.display(f"  {name:<11} {text}", stderr=aside)
+        kept = f"  record      {', '.join(filter(None, (path, signed)))}\n  report      {report}"
+        self._display.display(kept, stderr=aside)
 
     def _told(self, path: str) -> dict[str, Any]:
         try:

@@ -22,6 +22,8 @@ from typing import Any
 
 from ansible import constants as C
 from ansible import context
+from ansible.errors import AnsibleError
+from ansible.plugins.loader import callback_loader
 from ansible_collections.slipway.laravel.plugins.plugin_utils.chain import (
     FIRST,
     ChainError,
@@ -38,25 +40,46 @@ __all__ = [
     "RecordFile",
     "current",
     "entry_hash",
-    "inventory_name",
     "now",
     "problem",
     "read",
+    "records_of",
     "user",
 ]
 
 CALLBACK = "slipway.laravel.release_record"
 
+# Names that files of inventories have everywhere; the second half is what plugins ask for. Their directory tells more.
+COMMON = {
+    *("all", "dynamic", "hosts", "inventory", "main", "static"),
+    *("aws_ec2", "azure_rm", "cloudscale", "constructed", "digitalocean", "do", "docker", "docker_swarm", "ec2"),
+    *("exoscale", "gcp", "gcp_compute", "hcloud", "hetzner", "icinga2", "libvirt", "linode", "lxd", "nb_inventory"),
+    *("netbox", "openstack", "ovirt", "proxmox", "scaleway", "terraform", "tfstate", "upcloud", "vmware", "vultr"),
+}
 
-def inventory_name(sources: tuple[str, ...]) -> str:
-    """Return the name that an inventory's records go under: of its directory, or of its file without the ending."""
+
+def records_of(root: str, sources: tuple[str, ...]) -> str:
+    """Return the directory of an inventory's records, by the name of its directory, or of its file without the ending.
+
+    :param root: what holds the records of all inventories
+    """
     source = sources[-1] if sources else ""
     if not source or "," in source:
-        return "adhoc"
+        return os.path.join(root, "adhoc")
     path = os.path.abspath(source)
-    if os.path.isfile(path) and os.path.splitext(os.path.basename(path))[0] == "hosts":
-        path = os.path.dirname(path)
-    return os.path.splitext(os.path.basename(path))[0]
+    above, file = os.path.split(path)
+    plain = os.path.join(root, os.path.splitext(file)[0])
+    if not os.path.isfile(path) or above == os.sep:
+        return plain
+    by_directory = os.path.join(root, os.path.splitext(os.path.basename(above))[0])
+    if os.path.splitext(file)[0] == "hosts":
+        return by_directory
+    # Beside the records, it is the only one of its name among them, while the project may be cloned to any name.
+    if file.partition(".")[0] not in COMMON or above == os.path.dirname(os.path.abspath(root)):
+        return plain
+    # A ledger that was begun by the name of the file is gone on with.
+    begun = os.path.exists(os.path.join(plain, "ledger.jsonl"))
+    return plain if begun and not os.path.exists(by_directory) else by_directory
 
 
 def user() -> str:
@@ -102,10 +125,23 @@ def current() -> RecordFile | None:
 
 def problem() -> str:
     """Say why this run, which should have a record, cannot keep one; empty when all is well."""
-    if _problem or _current is not None or CALLBACK not in C.CALLBACKS_ENABLED or context.CLIARGS.get("check"):
+    if _problem or _current is not None or context.CLIARGS.get("check"):
         return _problem
+    if CALLBACK not in C.CALLBACKS_ENABLED:
+        return _unsigned_without()
     # Ansible goes on without a callback that it cannot set up, such as one with an option that is misspelt.
     return f"the callback {CALLBACK} is enabled, but is not at work; a warning at the start of the run says why"
+
+
+def _unsigned_without() -> str:
+    """Say that records have to be signed, where none is kept: a list of callbacks that lacks ours is soon written."""
+    options = callback_loader.get(CALLBACK)
+    try:
+        options.set_options()
+    except AnsibleError:
+        return ""  # what is misspelt is of no matter while the callback is off
+    required = options.get_option("signature") == "required"
+    return f"records have to be signed, and the callback {CALLBACK} is not enabled" if required else ""
 
 
 def set_current(record: RecordFile | None, why_not: str = "") -> None:

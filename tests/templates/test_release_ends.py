@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from ansible_collections.slipway.laravel.plugins.modules.release import CHECKS
 
@@ -185,8 +187,8 @@ SHA256 = "0123456789abcdef" * 4
         (
             {"release_drain": "drain.yml"},
             [
-                "release_drain (drain.yml) names a task file that is not there: /srv/drain.yml; give none, nginx, "
-                "haproxy or a path"
+                f"release_drain (drain.yml) names a task file that is not there, looked for in {os.getcwd()}, /srv; "
+                "give none, nginx, haproxy or a path"
             ],
         ),
         ({"release_artifact_url": ARTIFACT, "release_artifact_sha256": SHA256.upper()}, []),

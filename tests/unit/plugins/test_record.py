@@ -11,6 +11,7 @@ from ansible_collections.slipway.laravel.plugins.plugin_utils.record import (
     RecordFile,
     entry_hash,
     read,
+    records_of,
 )
 from ansible_collections.slipway.laravel.plugins.plugin_utils.report import markdown
 
@@ -208,3 +209,38 @@ def test_report_of_a_rollback_and_of_a_run_that_was_killed(path):
     assert markdown(record(path, rollback)).startswith("# Rollback: rolled back\n")
     killed = record(path.with_name("r3.jsonl"), SUCCESS[:2])
     assert markdown(killed).startswith("# Release v2: unfinished\n")
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("inventories/production", "production"),
+        ("inventories/production/hosts", "production"),
+        ("inventories/production/hosts.yml", "production"),
+        ("inventories/production/inventory.yml", "production"),
+        ("inventories/production/aws_ec2.yml", "production"),
+        ("inventories/production/inventory.aws_ec2.yml", "production"),
+        ("inventories/production.aws_ec2.yml", "production.aws_ec2"),
+        ("inventories/staging.ini", "staging"),
+        # The project itself, which may be cloned to any name.
+        ("inventory.yml", "inventory"),
+        ("web1,web2", "adhoc"),
+    ],
+)
+def test_inventories_have_records_of_their_own(tmp_path, source, name):
+    path = tmp_path / source
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch() if path.suffix or path.name == "hosts" else path.mkdir()
+    given = source if "," in source else str(path)
+    assert records_of(str(tmp_path / "records"), ("first", given)) == str(tmp_path / "records" / name)
+
+
+def test_a_ledger_that_was_begun_by_the_name_of_the_file_is_gone_on_with(tmp_path):
+    inventory = tmp_path / "inventories/production/inventory.yml"
+    for path in (inventory, tmp_path / "records/inventory/ledger.jsonl"):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    root = str(tmp_path / "records")
+    assert records_of(root, (str(inventory),)) == f"{root}/inventory"
+    (tmp_path / "records/production").mkdir()
+    assert records_of(root, (str(inventory),)) == f"{root}/production"

@@ -189,6 +189,26 @@ def test_process_that_proc_hides_is_not_gone(monkeypatch):
     assert not gone(known)
 
 
+def test_macos_tells_a_process_by_ps(tmp_path, monkeypatch):
+    controller = "ansible_collections.slipway.laravel.plugins.plugin_utils.controller"
+    monkeypatch.setattr(f"{controller}.PROC", str(tmp_path / "no"))
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    shown = tmp_path / "shown"
+    for name, text in (("ps", f"cat {shown}"), ("sysctl", "echo 1A2B-3C4D")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    shown.write_text("Ss   Sun Nov 22 09:35:40 2026\n")
+    known = identity(os.getpid())
+    assert known == f"1A2B-3C4D macos {os.getpid()} Sun-Nov-22-09:35:40-2026"
+    assert not gone(known)
+    shown.write_text("Z    Sun Nov 22 09:35:40 2026\n")
+    assert gone(known), "a process that nobody has waited for"
+    shown.write_text("Ss   Sun Nov 22 09:41:02 2026\n")
+    assert gone(known), "another process has its number"
+    (tmp_path / "sysctl").unlink()
+    assert (identity(os.getpid()), gone(known)) == ("", False)
+
+
 def test_artifact_that_is_not_on_the_controller(plain):
     assert "the artifact /nowhere is not on the controller" in plain["nowhere"]["msg"]
 
