@@ -10,9 +10,11 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from ansible import context
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
+from ansible_collections.slipway.laravel.plugins.plugin_utils.record import inventory_name
 
 
 def fill(text: str, item: dict[str, Any]) -> str:
@@ -53,11 +55,25 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
             for file, extra in expand(entry):
                 files.append(self.rendered(file, extra, variables))
         result: dict[str, Any] = self._execute_module(
-            module_name="slipway.laravel.config_files", module_args={**args, "files": files}, task_vars=variables
+            module_name="slipway.laravel.config_files",
+            module_args={**self.writer(variables), **args, "files": files},
+            task_vars=variables,
         )
         # The arguments hold the content of every file, secrets among them.
         result.pop("invocation", None)
         return result
+
+    def writer(self, variables: dict[str, Any]) -> dict[str, Any]:
+        """Who this inventory is, by names that no controller, checkout or CI changes both of.
+
+        A path would differ between those. An application may be renamed, or an inventory, without losing its files.
+        """
+        inventory = inventory_name(tuple(context.CLIARGS.get("inventory") or ()))
+        application = self._templar.template(variables.get("laravel_app", "app"))
+        return {
+            "by": [f"inventory {inventory}", f"application {application}"],
+            "take_over": self._templar.template(variables.get("laravel_host_taken_over", False)),
+        }
 
     def rendered(self, file: dict[str, Any], extra: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         """The file with its content in place of its template."""

@@ -94,6 +94,19 @@ options:
     type: list
     elements: str
     default: []
+  by:
+    description:
+      - Who writes, by names that stay the same from run to run. Each file remembers those who have written it. One that
+        the set no longer lists, and that others alone have written, fails the task instead of being removed.
+      - In a playbook the names of the inventory and of the application (C(laravel_app)), unless given.
+    type: list
+    elements: str
+    default: []
+  take_over:
+    description:
+      - Remove files that others alone have written as well. In a playbook C(laravel_host_taken_over), unless given.
+    type: bool
+    default: false
   state_dir:
     description: Directory on the host in which the sets are remembered.
     type: path
@@ -376,16 +389,30 @@ class Change:
                 raise Refused(f"{' '.join(command[:-1])} refused the new {path}, nothing was changed: {said}")
 
 
-def read_known(memory: str) -> list[str]:
+def read_known(memory: str) -> tuple[list[str], dict[str, list[str]]]:
+    """The files that the set has written, and who wrote each of them."""
     try:
         with open(memory, encoding="utf-8") as stream:
-            return [str(path) for path in json.load(stream)["paths"]]
+            known = json.load(stream)
+            return [str(path) for path in known["paths"]], dict(known.get("by", {}))
     except FileNotFoundError:
-        return []
+        return [], {}
     except (ValueError, KeyError) as error:
         raise Refused(
             f"{memory} cannot be read ({error}); remove it, and files that are no longer listed by hand"
         ) from None
+
+
+def refuse_theirs(removed: list[str], writers: dict[str, list[str]], by: list[str]) -> None:
+    """Stop before the files of another inventory go, whose sets have the same names as ours."""
+    theirs = [path for path in removed if writers.get(path) and not set(writers[path]) & set(by)]
+    if theirs:
+        names = sorted({name for path in theirs for name in writers[path]})
+        raise Refused(
+            f"{', '.join(theirs)} came from {', '.join(names)}, and {', '.join(by)} would remove it: nothing was "
+            f"changed. A host belongs to one inventory; let that list all its applications. If this one has taken the "
+            f"place of that one, add -e laravel_host_taken_over=true"
+        )
 
 
 def take_files(module: AnsibleModule) -> list[dict[str, Any]]:
@@ -411,9 +438,14 @@ def run(module: AnsibleModule, entries: list[dict[str, Any]]) -> dict[str, Any]:
             raise Refused(f"{path} is listed twice")
 
     memory = os.path.join(module.params["state_dir"], f"{module.params['name']}.json")
-    known = read_known(memory)
+    known, writers = read_known(memory)
+    by: list[str] = module.params["by"]
     change = Change(module, entries, known)
-    owned = [entry["path"] for entry in entries if entry["state"] != "absent"]
+    if by and not module.params["take_over"]:
+        gone = [path for path, _before, after in change.steps if after.kind == "absent" and path not in paths]
+        refuse_theirs(gone, writers, by)
+    owned = sorted(entry["path"] for entry in entries if entry["state"] != "absent")
+    written = {path: sorted({*writers.get(path, []), *by}) for path in owned if by or writers.get(path)}
     result = {
         "changed": bool(change.steps),
         "changed_paths": [path for path, _before, after in change.steps if after.kind != "absent"],
@@ -424,8 +456,8 @@ def run(module: AnsibleModule, entries: list[dict[str, Any]]) -> dict[str, Any]:
         return result
     if change.steps:
         change.apply(module.params["check"])
-    if sorted(owned) != sorted(known):
-        remembered = json.dumps({"paths": sorted(owned)}, indent=1) + "\n"
+    if (owned, written) != (sorted(known), writers):
+        remembered = json.dumps({"paths": owned, "by": written}, indent=1) + "\n"
         make_parents(memory, [])
         put(memory, State("file", remembered.encode(), uid=os.geteuid(), gid=os.getegid(), mode=0o644))
     return result
@@ -463,6 +495,8 @@ def main() -> None:
             "name": {"type": "str", "required": True},
             "files": {"type": "list", "elements": "dict", "default": [], "options": file_options, "no_log": True},
             "check": {"type": "list", "elements": "str", "default": []},
+            "by": {"type": "list", "elements": "str", "default": []},
+            "take_over": {"type": "bool", "default": False},
             "state_dir": {"type": "path", "default": "/var/lib/slipway"},
         },
         supports_check_mode=True,

@@ -171,7 +171,7 @@ def problem_of(servers: list[Server], known: list[str], backend: str) -> str:
         return ""
     where = f" in backend {backend}" if backend else ""
     return (
-        f"has no server {', '.join(missing)}{where}, only {', '.join(sorted(there)) or 'none'}; nothing was drained. "
+        f"has no server {', '.join(missing)}{where}, only {', '.join(sorted(there)) or 'none'}; nothing was changed. "
         "Let release_drain_server be the name that stands there, and release_http_url be empty for hosts that get no "
         "requests"
     )

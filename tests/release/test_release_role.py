@@ -344,7 +344,7 @@ def test_hooks_around_going_back_keep_no_host_from_it(stage):
     assert told(run).count("(ignored)") == 5
 
 
-def test_host_that_nginx_does_not_know_stops_the_release_before_anything_is_drained(stage):
+def test_host_that_nginx_does_not_know_stops_the_release_before_anything_is_built(stage):
     before = stage.fleet.live("web1")
     upstreams = stage.home / "upstreams.conf"
     text = "upstream shop {\n    server app1:80;\n    server app9:80;\n}\n"
@@ -361,12 +361,13 @@ def test_host_that_nginx_does_not_know_stops_the_release_before_anything_is_drai
     }
     run = stage.release("v2", **variables)
     assert (run.status, run.outcome()["outcome"]) == (2, "aborted"), run.output
-    assert "in an upstream for app2; nothing was drained" in told(run)
+    assert "in an upstream for app2; nothing was changed" in told(run)
     assert f"{upstreams} of web1 has no line" in told(run)
+    assert run.phases("web1") == ["preflight", "revert"]
     assert (upstreams.read_text(), run.live) == (text, dict.fromkeys(HOSTS, before))
 
 
-def test_host_that_haproxy_does_not_know_stops_the_release_before_anything_is_drained(stage):
+def test_host_that_haproxy_does_not_know_stops_the_release_before_anything_is_built(stage):
     before = stage.fleet.live("web1")
     told_to = []
     # A played HAProxy with web1 and a server of somebody else; haproxy_drain's own tests have more of one.
@@ -391,9 +392,10 @@ def test_host_that_haproxy_does_not_know_stops_the_release_before_anything_is_dr
         )
         server.shutdown()
     assert (run.status, run.outcome()["outcome"]) == (2, "aborted"), run.output
-    assert "HAProxy of web1 has no server web2, only app9, web1; nothing was drained. Let release_drain_server" in told(
+    assert "HAProxy of web1 has no server web2, only app9, web1; nothing was changed. Let release_drain_server" in told(
         run
     )
+    assert run.phases("web1") == ["preflight", "revert"]
     assert run.live == dict.fromkeys(HOSTS, before)
     # What it does know is in use, as it was.
     assert [command for command in told_to if command.startswith("set")] == ["set server shop/web1 state ready"]

@@ -55,6 +55,18 @@ def test_what_is_live_already_is_not_built_again(host):
     assert host.state() == before
 
 
+def test_layout_says_what_the_live_release_does_not_see_of_a_changed_environment(host):
+    playbook, limit = host.fleet.home / "layout.yml", "--limit=web1"
+    other = json.dumps({"release_env": "{{ laravel_env | combine({'APP_NAME': 'Other', 'DB_DATABASE': omitted}) }}"})
+    said = "and the live release goes on with what it has cached"
+    run = host.fleet.play(playbook, limit, "-e", other, "-e", "omitted=elsewhere")
+    assert run.status == 0, run.output
+    assert f"WARNING: APP_NAME, DB_DATABASE changed in shared/.env, {said}" in " ".join(run.output.split())
+    # As it was; and when nothing changes, nothing is said.
+    assert said in " ".join(host.fleet.play(playbook, limit).output.split())
+    assert said not in " ".join(host.fleet.play(playbook, limit).output.split())
+
+
 def test_check_mode_predicts_and_leaves_everything(host):
     before = host.state()
     run = host.release("v2", "--check")

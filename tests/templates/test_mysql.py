@@ -118,3 +118,17 @@ def test_accounts_that_nobody_should_have(role):
     users[2]["auth"] = b"invalid".hex().upper()
     mysql = role("mysql", __mysql_state={"query_result": [[{"version": "11.8"}], [], users]})
     assert mysql.value("__mysql_open_root") == []
+
+
+@pytest.mark.parametrize(("password", "rotated"), [("x", []), ("new", ["web@localhost", "web@127.0.0.1"])])
+def test_passwords_that_change_are_named(role, password, rotated):
+    # What MariaDB keeps of the password x.
+    auth = b"*B69027D44F6E5EDC07F1AEAD1477967B16F28227".hex().upper()
+    row = {"user": "web", "plugin": "mysql_native_password", "ssl_type": "", "auth": auth}
+    found = [{**row, "host": "localhost"}, {**row, "host": "127.0.0.1"}]
+    state = {"query_result": [[{"version": "11.8-MariaDB"}], [], found]}
+    app = {**APP, "laravel_db_password": password}
+    assert role("mysql", **app, __mysql_state=state).value("__mysql_rotated") == rotated
+    # An account that is made has no password that somebody uses.
+    empty = {"query_result": [[{"version": "11.8-MariaDB"}], [], []]}
+    assert role("mysql", **app, __mysql_state=empty).value("__mysql_rotated") == []

@@ -47,6 +47,24 @@ def test_php_never_sees_the_link(role):
     assert "fastcgi_pass unix:/run/php/app.sock;" in php
 
 
+def test_a_balancer_gets_no_answer_before_the_first_release(role):
+    text = site(role)
+    asked = text.index("set $slipway_empty $slipway_trusted;")
+    assert text.index("if (-f $document_root/index.php) {", asked) < text.index("return 444;", asked)
+    # Before any place of the site, whose files are not there either; others get the page.
+    assert text.index("return 503;") < asked < text.index("return 444;") < text.index("location / {")
+    assert "return 503;" in block(text, "location = /index.php")
+
+
+def test_no_answer_of_a_server_is_asked_for_again(role):
+    pools = [{"name": "shop", "servers": [{"address": "10.0.0.5:80"}, {"address": "10.0.0.6:80"}]}]
+    front = {"name": "front", "kind": "proxy", "upstream": "shop"}
+    text = render(role, nginx_sites=[front], nginx_upstreams=pools)
+    # nginx's own: an error or a timeout, and never for a POST that a server may have begun.
+    assert "proxy_pass http://shop;" in text
+    assert "proxy_next_upstream" not in text
+
+
 def test_only_index_php_runs(role):
     text = site(role)
     assert text.count("fastcgi_pass") == 1

@@ -79,3 +79,6 @@ def test_the_password_of_before_is_tried(role):
     redis = role("redis", redis_password="new", __redis_looked={"stdout_lines": saw})  # noqa: S106
     (target,) = redis.value("__redis_targets")
     assert (target["ports"], target["passwords"]) == ([6379, 6390], ["new", "old"])
+    assert redis.value("__redis_rotated") == ["default"]
+    same = role("redis", redis_password="old", __redis_looked={"stdout_lines": saw})  # noqa: S106
+    assert same.value("__redis_rotated") == role("redis", redis_password="new").value("__redis_rotated") == []  # noqa: S106

@@ -50,6 +50,33 @@ def test_where_a_failed_release_goes_back_to(role, first, second, before):
     assert fleet(role, {"web1": first, "web2": second}).value("__release_before") == before
 
 
+def test_a_load_balancer_need_not_know_a_host_that_has_no_release_yet(role):
+    loaded = fleet(role, {"web1": {"current": "r2"}, "web2": {"current": None}, "worker1": {"current": "r2"}})
+    for name, found in loaded.variables["hostvars"].items():
+        found["__release_server"] = f"10.0.0.{name[-1]}"
+        found["__release_preflight"]["current"] = found["__release_preflight"]["phases"][0]["current"]
+    loaded.variables["hostvars"]["worker1"]["release_http_url"] = ""
+    assert loaded.value("__release_known_servers") == ["10.0.0.1"]
+    assert loaded.value("__release_rolled") == ["web1", "web2"]
+
+
+@pytest.mark.parametrize("drain", ["none", "nginx", "haproxy", "own.yml"])
+@pytest.mark.parametrize("hosts", [["web1"], ["web1", "web2"]])
+def test_a_load_balancer_is_asked_before_anything_is_built(role, drain, hosts):
+    preflights = {host: {"current": "r2"} for host in hosts}
+    loaded = fleet(role, preflights, release_strategy="rolling", release_drain=drain, groups={})
+    asks = drain in ("nginx", "haproxy") and len(hosts) > 1
+    given = {
+        "__release_no_rollback": [],
+        "__release_no_build": [],
+        "__release_alone": False,
+        "__release_finish_at_once": [],
+    }
+    for steps in ("__release_steps_stage", "__release_steps_rollback"):
+        files = [step["file"] for step in loaded.template(loaded.variables[steps], **given)]
+        assert (files[0] == "drain_check", files.count("drain_check")) == (asks, int(asks))
+
+
 @pytest.mark.parametrize(
     ("given", "pages"),
     [

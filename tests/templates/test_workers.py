@@ -264,3 +264,53 @@ def test_the_timer_runs_the_same_line(shop):
     text = loaded.render("etc/systemd/system/scheduler.service.j2")
     assert f"ExecStart=/bin/sh -c '{loaded.value('__scheduler_command')}'\n" in text
     assert "User=shop\n" in text
+
+
+@pytest.mark.parametrize(("name", "group"), [("scheduler", "laravel_scheduler"), ("reverb", "laravel_reverb")])
+def test_a_host_that_has_it_no_longer_does_not_count(shop, name, group):
+    hosts = {"worker1": {f"{name}_enabled": False}, "worker2": {}, "worker3": {f"{name}_enabled": "yes"}}
+    given = {"groups": {group: list(hosts)}, "hostvars": hosts}
+    assert shop(name, group_names=[group], **given).value(f"__{name}_hosts") == ["worker2", "worker3"]
+
+
+@pytest.fixture
+def schedulers(shop, tmp_path):
+    """Who starts the scheduler, as the role finds it in files and units of a host."""
+    etc, programs = tmp_path / "etc", tmp_path / "bin"
+    for folder in (etc / "cron.d", etc / "systemd/system", programs):
+        folder.mkdir(parents=True)
+    (programs / "systemctl").write_text(f'#!/bin/sh\ntest -e "{tmp_path}/active/$3"\n')
+    (programs / "systemctl").chmod(0o755)
+    (tmp_path / "active").mkdir()
+
+    def find(active=(), **files):
+        for name, text in files.items():
+            (etc / name.replace("__", "/").replace("_d", ".d").replace("_service", ".service")).write_text(text)
+        for unit in active:
+            (tmp_path / "active" / unit).touch()
+        loaded = shop("scheduler")
+        (task, _assert) = loaded.loader.load_from_file(str(loaded.path / "tasks/assert.yml"), trusted_as_template=True)
+        script = loaded.template(task["ansible.builtin.shell"]).replace("/etc/", f"{etc}/")
+        argv = ["env", f"PATH={programs}:/usr/bin:/bin", "sh", "-c", script]
+        found = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+        return found.replace(str(tmp_path), "").splitlines()
+
+    return find
+
+
+UNIT = "[Service]\nExecStart=/bin/sh -c 'cd {}/current && php artisan schedule:{}'\n"
+
+
+def test_units_that_run_the_scheduler_under_another_name_are_found(schedulers):
+    found = schedulers(
+        active=["shop-scheduler.timer", "old-scheduler.timer", "by-hand.service", "other.timer"],
+        cron_d__shop="* * * * * shop cd /srv/shop/current && php artisan schedule:run\n",
+        **{
+            "systemd__system__shop-scheduler_service": UNIT.format("/srv/shop", "run"),
+            "systemd__system__old-scheduler_service": UNIT.format("/srv/shop", "run"),
+            "systemd__system__by-hand_service": UNIT.format("/srv/shop", "work"),
+            "systemd__system__asleep_service": UNIT.format("/srv/shop", "run"),
+            "systemd__system__other_service": UNIT.format("/srv/shop-2", "run"),
+        },
+    )
+    assert found == ["/etc/cron.d/shop", "shop-scheduler.timer", "by-hand.service", "old-scheduler.timer"]

@@ -266,7 +266,7 @@ def test_host_that_haproxy_does_not_know_stops_the_release_before_anything_is_dr
     assert released.status != 0
     told = " ".join(released.output.split())
     assert re.search(
-        r"HAProxy of \S+-web1 has no server \S+-app1, \S+-app2, only app1, app2; nothing was drained", told
+        r"HAProxy of \S+-web1 has no server \S+-app1, \S+-app2, only app1, app2; nothing was changed", told
     )
     assert "Let release_drain_server be the name that stands there" in told
     assert {name for _began, _ended, names in periods for name in names} == set()

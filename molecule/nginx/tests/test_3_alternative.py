@@ -212,6 +212,17 @@ def test_a_site_without_its_certificate_waits(host):
     assert ask(host, *plain("soon.example.test")).status == 503
 
 
+def test_before_the_first_release_a_balancer_gets_no_answer_and_asks_another_host(host):
+    curl = "curl --silent --max-time 5 --cacert /root/ca.pem --resolve www.example.test:443:127.0.0.1 --data a=1"
+    try:
+        host.check_output("mv /var/www/app/current /var/www/app/away")
+        # 52: an empty answer. No file of the site is there either.
+        found = [host.run(f"{curl} https://www.example.test{path}").rc for path in ("/", "/build/app.js")]
+        assert found == [52, 52]
+    finally:
+        host.check_output("mv /var/www/app/away /var/www/app/current")
+
+
 def test_maintenance_of_one_site(host):
     try:
         host.check_output("runuser -u www-data -- touch /srv/maintenance/shop")

@@ -73,6 +73,60 @@ def test_what_is_no_longer_listed_is_removed_and_what_others_made_stays(apply, e
     assert not apply({"sites/one": "1"})[1]["changed"]
 
 
+PRODUCTION = ["inventory production", "application shop"]
+STAGING = ["inventory staging", "application shop-staging"]
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_files_of_another_inventory_are_not_removed(apply, etc, check_mode):
+    apply({"main": "m", "shop": "1"}, by=PRODUCTION)
+    status, result = apply({"main": "other", "staging": "2"}, by=STAGING, _ansible_check_mode=check_mode)
+    assert status == 1
+    assert f"{etc / 'shop'} came from application shop, inventory production, and inventory staging" in result["msg"]
+    assert tree(etc) == {"main": "m", "shop": "1"}
+    # That it was refused changes nothing for the one whose files they are.
+    assert apply({"main": "m"}, by=PRODUCTION)[1]["removed_paths"] == [str(etc / "shop")]
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        PRODUCTION,
+        # A renamed application, another inventory directory, a run of CI from an inventory of its own.
+        ["inventory production", "application store"],
+        ["inventory prod", "application shop"],
+        ["inventory hosts", "application shop"],
+        # The module alone, and a host of an earlier version.
+        [],
+    ],
+)
+def test_files_are_removed_for_who_wrote_them_under_either_name(apply, etc, later):
+    apply({"main": "m", "shop": "1"}, by=PRODUCTION)
+    assert apply({"main": "m"}, by=later)[1]["removed_paths"] == [str(etc / "shop")]
+
+
+def test_files_that_nobody_has_put_a_name_to_are_removed(apply, etc, tmp_path):
+    apply({"main": "m", "shop": "1"})
+    paths = [str(etc / "main"), str(etc / "shop")]
+    (tmp_path / "state/web.json").write_text(json.dumps({"paths": paths}))
+    assert apply({"main": "m"}, by=STAGING)[1]["removed_paths"] == [str(etc / "shop")]
+
+
+def test_files_that_both_have_written_are_removed_by_either(apply, etc):
+    apply({"main": "m", "tuning": "1"}, by=PRODUCTION)
+    status, result = apply({"main": "m", "tuning": "1"}, by=STAGING)
+    assert (status, result["changed"]) == (0, False)
+    assert apply({"main": "m"}, by=PRODUCTION)[1]["removed_paths"] == [str(etc / "tuning")]
+
+
+def test_an_inventory_takes_over_a_host(apply, etc):
+    apply({"main": "m", "shop": "1"}, by=PRODUCTION)
+    result = apply({"main": "m"}, by=STAGING, take_over=True)[1]
+    assert result["removed_paths"] == [str(etc / "shop")]
+    assert apply({"main": "m", "a": "1"}, by=STAGING)[0] == 0
+    assert apply({"main": "m"}, by=STAGING)[1]["removed_paths"] == [str(etc / "a")]
+
+
 def test_a_directory_that_others_use_is_left(apply, etc):
     apply({"pool": {"state": "directory"}})
     (etc / "pool/theirs").write_text("x")
@@ -279,6 +333,13 @@ def test_a_template_is_rendered_once_for_each_element(playbook, tmp_path):
     assert done.returncode == 0, done.stdout
     assert (tmp_path / "out/one.conf").read_text() == "one on 80, 3 deep\n"
     assert (tmp_path / "out/on/two").read_text() == "two on 80, 3 deep\n"
+
+
+def test_a_playbook_writes_in_the_name_of_inventory_and_application(playbook, tmp_path):
+    assert playbook(laravel_app="{{ 'sh' ~ 'op' }}").returncode == 0
+    known = json.loads((tmp_path / "out/state/play.json").read_text())
+    assert set(map(tuple, known["by"].values())) == {("application shop", "inventory adhoc")}
+    assert list(known["by"]) == known["paths"]
 
 
 def test_an_element_without_the_key_is_named(playbook):

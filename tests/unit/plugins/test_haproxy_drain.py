@@ -133,7 +133,7 @@ def test_a_server_that_is_not_known_stops_before_anything_is_drained(drain, prox
     assert (code, proxy.commands) == (1, [])
     where = " in backend shop" if backend else ""
     assert result["msg"].startswith(
-        f"HAProxy of lb1 has no server web9{where}, only app1, app2; nothing was drained. Let"
+        f"HAProxy of lb1 has no server web9{where}, only app1, app2; nothing was changed. Let"
     )
     assert drain("ready", "app1", "web9")[0] == 0, "which is in nobody's way back"
 
