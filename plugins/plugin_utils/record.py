@@ -38,6 +38,7 @@ __all__ = [
     "RecordFile",
     "current",
     "entry_hash",
+    "failed_hosts",
     "inventory_name",
     "now",
     "problem",
@@ -93,6 +94,7 @@ class RecordFile(ChainFile):
 # Of this run. Only the main process sets them.
 _current: RecordFile | None = None
 _problem = ""
+_failed: set[str] | None = None
 
 
 def current() -> RecordFile | None:
@@ -106,6 +108,17 @@ def problem() -> str:
         return _problem
     # Ansible goes on without a callback that it cannot set up, such as one with an option that is misspelt.
     return f"the callback {CALLBACK} is enabled, but is not at work; a warning at the start of the run says why"
+
+
+def failed_hosts() -> set[str] | None:
+    """Return the hosts whose last task failed, or could not be carried out; None when nobody knows (no callback)."""
+    return _failed
+
+
+def set_failed_hosts(hosts: set[str] | None) -> None:
+    """Tell which hosts have failed; who tells changes the set as things happen."""
+    global _failed  # noqa: PLW0603  only the main process tells
+    _failed = hosts
 
 
 def set_current(record: RecordFile | None, why_not: str = "") -> None:
