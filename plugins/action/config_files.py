@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +15,7 @@ from ansible import context
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
-from ansible_collections.slipway.laravel.plugins.plugin_utils.record import inventory_name
+from ansible_collections.slipway.laravel.plugins.plugin_utils.record import records_of
 
 
 def fill(text: str, item: dict[str, Any]) -> str:
@@ -68,7 +69,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
 
         A path would differ between those. An application may be renamed, or an inventory, without losing its files.
         """
-        inventory = inventory_name(tuple(context.CLIARGS.get("inventory") or ()))
+        inventory = os.path.basename(records_of("records", tuple(context.CLIARGS.get("inventory") or ())))
         application = self._templar.template(variables.get("laravel_app", "app"))
         return {
             "by": [f"inventory {inventory}", f"application {application}"],

@@ -4,6 +4,8 @@
 
 """Controller side of release: takes an artifact along, and compares the clocks, both in the one run of the module.
 
+It stops a run at its first phase where not all hosts of the play would go through it together.
+
 A lock whose run was carried by a process of this controller that has ended is taken in a second one.
 """
 
@@ -28,6 +30,43 @@ def clock_skew(clock: float, began: float, ended: float) -> float:
     return round(max(0.0, clock - ended), 3)
 
 
+def apart(strategy: str, run: str, variables: dict[str, Any]) -> str:
+    """Say why the hosts of a play would not go live together; empty when they would.
+
+    A host that was ended (meta: end_host), or that the play passes over, is left out on purpose. Only the callback can
+    tell the first of these from one that failed: without it, whoever is gone counts as failed.
+    """
+    everyone: list[str] = variables.get("ansible_play_hosts_all") or []
+    left: list[str] = variables.get("ansible_play_hosts") or []
+    batch: list[str] = variables.get("ansible_play_batch") or []
+    if len(everyone) > 1 and strategy.rpartition(".")[2].removeprefix("mitogen_") in ("free", "host_pinned"):
+        return (
+            f"with the strategy {strategy} hosts do not wait for each other, and one would go live though another "
+            f"fails; give this play strategy: linear"
+        )
+    later = [host for host in left if host not in batch]
+    if later:
+        return (
+            f"serial of this play has {', '.join(later)} in another batch, which would go live, or back, without this "
+            f"one; leave it out, release_strategy=rolling has batches that go back together"
+        )
+    failed = record.failed_hosts()
+    lost = [
+        host
+        for host in everyone
+        # Ansible also forgets to take back in whom others had stopped, and who was rescued then.
+        if host not in left
+        and (failed is None or host in failed)
+        and not (run and (variables["hostvars"][host].get("__release_settled") or {}).get("run") == run)
+    ]
+    if lost:
+        return (
+            f"{', '.join(lost)} failed before this began, see above, and would be left behind; see to that first, or "
+            f"leave such hosts out: --limit 'all:!{':!'.join(lost)}'"
+        )
+    return ""
+
+
 class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no types
     # A temporary directory costs a round trip: it is made when there is something to put into it.
     TRANSFERS_FILES = False
@@ -39,6 +78,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         args: dict[str, Any] = dict(self._task.args)
         if record.problem() and "preflight" in (args.get("phases") or []):
             raise AnsibleActionFail(f"release: nothing was changed, for it could not be recorded: {record.problem()}")
+        # Maintenance that is begun or ended by itself has no preflight.
+        if "preflight" in (args.get("phases") or []) or args.get("maintenance_kept"):
+            play = getattr(self._task._parent, "_play", None)
+            why = apart(str(getattr(play, "strategy", "")), str(args.get("run") or ""), variables)
+            if why:
+                raise AnsibleActionFail(f"release: nothing was changed: {why}")
         source = args.pop("artifact_from", None)
         if source and "stage" in (args.get("phases") or []) and not self._task.check_mode:
             args["artifact"] = self.transferred(str(source))

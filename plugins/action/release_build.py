@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
 import os
 import shlex
@@ -21,6 +22,10 @@ from ansible_collections.slipway.laravel.plugins.plugin_utils import record
 # Bytes read at a time where the login user may not read the artifact. What a command prints is held in memory, a third
 # larger for base64; so this, and not the size of the artifact, is the memory that the controller needs.
 CHUNK = 8 * 2**20
+
+# Around what a command prints of it: on a terminal, which ssh may be given, messages of sudo and of the shell's start
+# come with it.
+BEGIN, END = "=== slipway begins ===", "=== slipway ends ==="
 
 
 def sha256(path: str) -> str:
@@ -86,8 +91,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         with open(target, "xb") as handle:
             for offset in range(0, size, CHUNK):
                 command = f"tail -c +{offset + 1} {shlex.quote(source)} | head -c {CHUNK} | base64"
-                answer = self._low_level_execute_command(command)
-                piece = base64.b64decode(answer["stdout"])
+                answer = self._low_level_execute_command(f"echo '{BEGIN}'; {command}; echo '{END}'")
+                text = answer["stdout"].partition(BEGIN)[2].partition(END)[0]
+                try:
+                    piece = base64.b64decode("".join(text.split()), validate=True)
+                except binascii.Error:
+                    piece = b""
                 if not piece:
-                    raise AnsibleActionFail(f"release_build: {source} cannot be read: {answer['stderr'].strip()}")
+                    why = answer["stderr"].strip() or text.strip()[:200]
+                    raise AnsibleActionFail(f"release_build: {source} cannot be read: {why}")
                 handle.write(piece)

@@ -314,6 +314,8 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         self._live: dict[str, str | None] = {}
         self._lost: set[str] = set()
         self._missing = 0
+        # Hosts that failed and have done nothing since: not those that were rescued.
+        self._failed: set[str] = set()
 
     def set_options(self, task_keys: Any = None, var_options: Any = None, direct: Any = None) -> None:
         super().set_options(task_keys=task_keys, var_options=var_options, direct=direct)
@@ -509,6 +511,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
     def v2_playbook_on_start(self, playbook: Playbook) -> None:
         self._playbook = os.path.basename(playbook._file_name)
         self._playbook_directory = os.path.dirname(os.path.abspath(playbook._file_name))
+        record.set_failed_hosts(self._failed)
 
     def v2_playbook_on_play_start(self, play: Play) -> None:
         self._play = play
@@ -525,11 +528,16 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
             self._open(task)
         self._task_started = time.time()
 
+    def v2_runner_on_skipped(self, result: CallbackTaskResult) -> None:
+        self._failed.discard(result.host.get_name())
+
     def v2_runner_on_ok(self, result: CallbackTaskResult) -> None:
+        self._failed.discard(result.host.get_name())
         self._count(result)
         self._note(result)
 
     def v2_runner_on_failed(self, result: CallbackTaskResult, ignore_errors: bool = False) -> None:
+        (self._failed.discard if ignore_errors else self._failed.add)(result.host.get_name())
         self._count(result)
         self._note(result)
         if not ignore_errors:
@@ -549,6 +557,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
             self._note_failure(result, label + self._message(content))
 
     def v2_runner_on_unreachable(self, result: CallbackTaskResult) -> None:
+        (self._failed.discard if result.task.ignore_unreachable else self._failed.add)(result.host.get_name())
         # The role lets hosts that went away take part to the end, where it fails for them.
         self._note_failure(result, f"unreachable: {result.result.get('msg', '')}")
         if not result.task.ignore_unreachable:

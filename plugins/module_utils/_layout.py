@@ -177,8 +177,21 @@ class Layout:
                     f"{path} belongs to {_owner(path)} and is not writable for user id {os.geteuid()}; release as the "
                     f"user that owns the code, or give the directory to this one with chown"
                 ]
+        as_root = self._root_problem()
+        if as_root:
+            return [as_root]
         place = self._place_problems()
         return [*place, *self._link_problems(), *self._shared_problems(), *self._foreign_problems()]
+
+    def _root_problem(self) -> str:
+        """Refuse root in the place of another user, who could not change what it leaves; empty when all is well."""
+        if os.geteuid() != 0 or os.stat(self.root).st_uid == 0:
+            return ""
+        owner = _owner(self.root)
+        return (
+            f"{self.root} belongs to {owner}, who could not write what root leaves there; release as {owner}, by "
+            f"become_user (laravel_user), and take ansible_become_user, which overrules that, out of the inventory"
+        )
 
     def _place_problems(self) -> list[str]:
         """Refuse a place that a rename cannot bring releases to, or that relative links do not lead back from."""
@@ -480,7 +493,11 @@ class Layout:
         :param about: what else the lock tells, such as ``release`` and ``phase``
         :return: the holder that it was taken from, None when it was free or ours
         :raises LockedError: somebody else holds it
+        :raises LayoutError: nobody else could give it back
         """
+        as_root = self._root_problem()
+        if as_root:
+            raise LayoutError(as_root)
         with self._exclusive():
             holder = self.lock_holder()
             if holder is None and self.is_at_work():
@@ -536,6 +553,19 @@ class Layout:
                 return False
         except BlockingIOError:
             return True
+
+    @contextlib.contextmanager
+    def restoring(self) -> Iterator[None]:
+        """Keep a second restore away, also one of the same run: ssh may begin a module anew when its connection breaks.
+
+        :raises LayoutError: one is at work
+        """
+        with contextlib.ExitStack() as until_end:
+            try:
+                until_end.enter_context(_flocked(self.releases_dir, fcntl.LOCK_EX | fcntl.LOCK_NB))
+            except BlockingIOError as exc:
+                raise LayoutError("the database is being restored on this host: wait for the end of that") from exc
+            yield
 
     def holds_lock(self, run: str, **about: Any) -> bool:
         """Say whether a run holds the lock, and if so give its heartbeat.

@@ -8,6 +8,7 @@ Private to this collection; a part of ``Phases``. Only the one host that migrate
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import json
 import os
@@ -157,7 +158,8 @@ class DatabasePhases(PhaseBase):
                 {"unchanged": True, "open": True},
             )
         try:
-            return self._restore()
+            with contextlib.nullcontext() if self.module.check_mode else self.layout.restoring():
+                return self._restore()
         except BrokenDatabaseError as exc:
             raise PhaseError(str(exc), {"safety": exc.safety}) from exc
         except SnapshotError as exc:

@@ -40,6 +40,7 @@ __all__ = [
     "RecordFile",
     "current",
     "entry_hash",
+    "failed_hosts",
     "now",
     "problem",
     "read",
@@ -116,6 +117,7 @@ class RecordFile(ChainFile):
 # Of this run. Only the main process sets them.
 _current: RecordFile | None = None
 _problem = ""
+_failed: set[str] | None = None
 
 
 def current() -> RecordFile | None:
@@ -142,6 +144,17 @@ def _unsigned_without() -> str:
         return ""  # what is misspelt is of no matter while the callback is off
     required = options.get_option("signature") == "required"
     return f"records have to be signed, and the callback {CALLBACK} is not enabled" if required else ""
+
+
+def failed_hosts() -> set[str] | None:
+    """Return the hosts whose last task failed, or could not be carried out; None when nobody knows (no callback)."""
+    return _failed
+
+
+def set_failed_hosts(hosts: set[str] | None) -> None:
+    """Tell which hosts have failed; who tells changes the set as things happen."""
+    global _failed  # noqa: PLW0603  only the main process tells
+    _failed = hosts
 
 
 def set_current(record: RecordFile | None, why_not: str = "") -> None:

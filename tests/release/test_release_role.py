@@ -200,6 +200,50 @@ def test_clocks_that_differ_stop_the_release_before_the_build(stage):
     assert run.phases("web1") == ["preflight", "revert"]
 
 
+OWN = """
+- name: Release in a play of our own
+  hosts: laravel
+  gather_facts: false
+  serial: "{{ in_batches | default('100%') }}"
+  tasks:
+    - name: Leave one out
+      ansible.builtin.meta: end_host
+      when: left_out | default('') == inventory_hostname
+    - name: Release
+      ansible.builtin.import_role:
+        name: slipway.laravel.release
+"""
+
+
+@pytest.mark.parametrize("playbook", ["release.yml", "playbooks/maintenance.yml"])
+def test_host_that_failed_before_is_not_left_behind(stage, playbook):
+    before = (stage.releases(), dict(zip(HOSTS, map(stage.fleet.live, HOSTS), strict=True)))
+    # What the role's arguments are validated by is no part of what it can stop at.
+    given = {
+        "release_version": "v1",
+        "release_force": True,
+        "release_maintenance_state": "on",
+        "release_keep": "{{ 'many' if inventory_hostname == 'web2' else 5 }}",
+        "release_lock_ttl": "{{ 'long' if inventory_hostname == 'web2' else 3600 }}",
+    }
+    run = stage.fleet.play(ROOT / playbook, "-e", json.dumps(given))
+    assert run.status == 2, run.output
+    assert "nothing was changed: web2 failed before this began, see above" in told(run)
+    assert "--limit 'all:!web2'" in told(run)
+    assert (stage.releases(), run.live, stage.locked()) == (*before, [])
+    assert not list((stage.home / "hosts").glob("*/.slipway/maintenance.json"))
+
+
+def test_batches_of_the_play_are_refused_and_hosts_that_it_leaves_out_are_not(stage):
+    before = stage.fleet.live("web1")
+    write(stage.home / "own.yml", OWN)
+    batches = stage.fleet.play(stage.home / "own.yml", "-e", "release_version=v1 release_force=true in_batches=1")
+    assert (batches.status, batches.live) == (2, dict.fromkeys(HOSTS, before)), batches.output
+    assert "serial of this play has web2 in another batch" in told(batches)
+    ended = stage.fleet.play(stage.home / "own.yml", "--check", "-e", "release_version=v1 left_out=web2")
+    assert ended.status == 0, ended.output
+
+
 def test_failing_hook_stops_as_its_phase_does(stage):
     before = (stage.releases(), stage.fleet.live("web1"))
     hooks = {"before_switch": [{"command": ["/bin/false"], "hosts": "web2"}], **stage.note("failed", once=True)}

@@ -78,6 +78,23 @@ def test_a_load_balancer_is_asked_before_anything_is_built(role, drain, hosts):
 
 
 @pytest.mark.parametrize(
+    ("version", "fault"),
+    [("1.10", []), ("20261122", []), (1.10, [1.1]), (20261122, [20261122])],
+)
+def test_version_that_is_a_number_is_refused(role, version, fault):
+    """What it was before YAML or JSON read it is lost."""
+    given = {"release_version": version, "release_repository": "git@example.com:app.git", "groups": {}}
+    found = fleet(role, {"web1": {}}, inventory_hostname="web1", playbook_dir="/", **given).value("__release_faults")
+    said = "release_version is {} and no text: put it in quotes, without them YAML and JSON read 1.10 as the number 1.1"
+    assert found == [said.format(number) for number in fault]
+
+
+def test_builds_for_hosts_without_an_inventory_have_a_place(role):
+    loaded = role("release", inventory_dir=None)
+    assert loaded.value("release_build_dir") == "~/.cache/slipway/app-adhoc"
+
+
+@pytest.mark.parametrize(
     ("given", "pages"),
     [
         ({}, [{"path": "/", "status_below": 500}]),

@@ -335,6 +335,25 @@ def test_problem_of_another_owner(layout, tmp_path, monkeypatch, path, text):
     assert [problem.startswith(str(tmp_path) + text.format(user=user)) for problem in layout.problems()] == [True]
 
 
+def test_problem_of_root_in_the_place_of_another_user(layout, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    if tmp_path.stat().st_uid == 0:
+        assert layout.problems() == []
+        os.chown(tmp_path, 65534, 65534)
+    problem = f"{tmp_path} belongs to {_layout._owner(str(tmp_path))}, who could not write what root leaves there; "
+    assert [found.startswith(problem) for found in layout.problems()] == [True]
+    with pytest.raises(LayoutError, match="take ansible_become_user, which overrules that, out of the inventory"):
+        layout.lock("run", "ann", 3600, False)
+    assert layout.lock_holder() is None
+
+
+def test_one_restore_at_a_time(layout):
+    with layout.restoring(), pytest.raises(LayoutError, match="is being restored on this host"), layout.restoring():
+        pass
+    with layout.restoring():
+        pass
+
+
 # The run
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections import defaultdict
+from types import SimpleNamespace
 
 import pytest
 from ansible import context
@@ -52,6 +53,23 @@ def test_hosts_that_differed_before_are_not_parted_by_this_run(before, after, ou
         phases.append({"host": host, "phase": "switch", "changed": True})
         phases.append({"host": host, "phase": "revert", "reverted": True, "current": live})
     assert outcome_of(phases, True) == outcome
+
+
+def test_hosts_that_failed_are_known_and_those_that_were_rescued_are_not():
+    callback = CallbackModule()
+
+    def result(host, **about):
+        task = {"loop": None, "action": "debug", "_resolved_action": "", "_role": None, "get_name": lambda: "Try"}
+        named = SimpleNamespace(get_name=lambda: host)
+        return SimpleNamespace(host=named, task=SimpleNamespace(**task, **about), task_fields={}, result={})
+
+    for host in ("web1", "web2", "web3", "web4"):
+        callback.v2_runner_on_failed(result(host), ignore_errors=host == "web4")
+    callback.v2_runner_on_ok(result("web1"))
+    callback.v2_runner_on_skipped(result("web2"))
+    callback.v2_runner_on_unreachable(result("web5", ignore_unreachable=False))
+    callback.v2_runner_on_unreachable(result("web6", ignore_unreachable=True))
+    assert callback._failed == {"web3", "web5"}
 
 
 class Ended:

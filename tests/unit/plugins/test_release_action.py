@@ -16,7 +16,8 @@ from types import SimpleNamespace
 import pytest
 from ansible.errors import AnsibleActionFail
 from ansible_collections.slipway.laravel.plugins.action import release_build
-from ansible_collections.slipway.laravel.plugins.action.release import clock_skew
+from ansible_collections.slipway.laravel.plugins.action.release import apart, clock_skew
+from ansible_collections.slipway.laravel.plugins.plugin_utils import record
 from ansible_collections.slipway.laravel.plugins.plugin_utils.controller import gone, identity
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -28,6 +29,41 @@ ROOT = Path(__file__).resolve().parents[3]
 )
 def test_clock_skew_is_what_the_time_of_the_run_does_not_explain(clock, skew):
     assert clock_skew(clock, began=100.0, ended=103.0) == skew
+
+
+HERE = {"__release_settled": {"run": "r"}}
+
+
+@pytest.mark.parametrize(
+    ("left", "batch", "failed", "said"),
+    [
+        (["web1", "web2"], ["web1", "web2"], set(), ""),
+        (["web1"], ["web1"], {"web2"}, "web2 failed before this began"),
+        (["web1"], ["web1"], None, "web2 failed before this began"),
+        # Ended by the play.
+        (["web1"], ["web1"], set(), ""),
+        # Here, though Ansible counts them out; one has failed in the very task that asks.
+        ([], [], None, ""),
+        (["web2"], ["web2"], {"web1"}, ""),
+        (["web1", "web2"], ["web1"], set(), "serial of this play has web2 in another batch"),
+    ],
+)
+def test_hosts_that_would_be_left_behind(monkeypatch, left, batch, failed, said):
+    monkeypatch.setattr(record, "_failed", failed)
+    hostvars = {"web1": HERE, "web2": HERE if "web2" in left or not left else {}}
+    play = {"ansible_play_hosts_all": ["web1", "web2"], "ansible_play_hosts": left, "ansible_play_batch": batch}
+    found = apart("linear", "r", {**play, "hostvars": hostvars})
+    assert (found.startswith(said), bool(found)) == (True, bool(said))
+
+
+@pytest.mark.parametrize("strategy", ["free", "ansible.builtin.host_pinned", "mitogen_free"])
+def test_hosts_that_do_not_wait_for_each_other(strategy):
+    def found(*hosts):
+        names = ("ansible_play_hosts_all", "ansible_play_hosts", "ansible_play_batch")
+        return apart(strategy, "r", {"hostvars": {}, **{name: list(hosts) for name in names}})
+
+    assert f"with the strategy {strategy} hosts do not wait" in found("web1", "web2")
+    assert found("web1") == ""
 
 
 # One host for each case: to start Ansible takes longer than all of its tasks.
@@ -161,6 +197,16 @@ def test_clock_of_the_host_is_compared_with_ours(plain):
     assert -3700 < phase["clock_skew"] < -3500
 
 
+def test_strategy_without_steps_is_refused_before_anything_else(controller):
+    found = controller.run(
+        environment={"ANSIBLE_STRATEGY": "free"},
+        begins=("release", {"phases": ["preflight"]}),
+        goes_back=("release", {"phases": ["revert"]}),
+    )
+    assert {name: result["failed"] for name, result in found.items()} == {"begins": True, "goes_back": False}
+    assert "nothing was changed: with the strategy free" in found["begins"]["msg"]
+
+
 def test_lock_of_a_run_whose_process_has_ended_is_taken(controller, plain):
     ended, living = plain["looked"]["phases"][0]["controller"], identity(os.getpid())
     assert ended.rpartition(" ")[0].rpartition(" ")[0] == living.rpartition(" ")[0].rpartition(" ")[0]
@@ -246,6 +292,18 @@ def test_artifact_is_read_in_pieces(tmp_path, monkeypatch, size, pieces):
     shell.read_in_pieces(str(tmp_path / "it's here"), size, str(tmp_path / "copy"))
     assert (tmp_path / "copy").read_bytes() == (tmp_path / "it's here").read_bytes()
     assert shell.commands == pieces
+
+
+def test_what_a_terminal_shows_besides_is_not_the_artifact(tmp_path):
+    class Terminal(Shell):
+        def _low_level_execute_command(self, command):
+            answer = super()._low_level_execute_command(command)
+            text = "sudo: unable to resolve host web1: Name or service not known\n" + answer["stdout"]
+            return {**answer, "stdout": f"{text}logout\n".replace("\n", "\r\n")}
+
+    (tmp_path / "artifact").write_bytes(os.urandom(1000))
+    Terminal().read_in_pieces(str(tmp_path / "artifact"), 1000, str(tmp_path / "copy"))
+    assert (tmp_path / "copy").read_bytes() == (tmp_path / "artifact").read_bytes()
 
 
 def test_artifact_that_cannot_be_read_says_why(tmp_path):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from ansible_collections.slipway.laravel.plugins.module_utils._layout import Layout
 
 ID = "20261121T013005Z-1a2b3c4d"
 FIRST, SECOND = "2026_01_01_000001_first", "2026_01_02_000001_second"
@@ -233,6 +234,17 @@ def test_restore_that_failed_says_what_is_known_of_the_database(staged, restorin
     found = evidence(result)
     assert (code, result["failed_phase"], known) == (1, "restore", {"safety", "unchanged"} & set(found)), result["msg"]
     assert found.get("safety", "-before-restore").endswith("-before-restore")
+
+
+def test_restore_that_is_begun_again_while_it_is_at_work_is_none(staged):
+    site = staged()
+    taken = evidence(run(site, "snapshot")[1])["id"]
+    with Layout(str(site.root)).restoring():
+        code, result = run(site, "restore", snapshot_id=taken)
+    assert (code, result["failed_phase"]) == (1, "restore")
+    assert "the database is being restored on this host" in result["msg"]
+    # Whether that other one leaves the database whole is not known here.
+    assert "unchanged" not in evidence(result)
 
 
 def test_restore_under_an_open_site_is_none(staged):
