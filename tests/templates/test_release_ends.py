@@ -140,6 +140,29 @@ def test_hooks_of_going_back_need_the_lock_of_every_host(release, fleet, number,
     assert len(loaded.value(f"__release_steps_{when}_revert")) == number
 
 
+@pytest.mark.parametrize(
+    ("hosts", "given", "brought_in"),
+    [
+        (("app1", "app2"), {"release_drain": "nginx"}, ["app1", "app2"]),
+        (("app1",), {"release_drain": "drain.yml", "release_strategy": "rolling"}, ["app1"]),
+        # By its batches, if there were any.
+        (("app1", "app2"), {"release_drain": "nginx", "release_strategy": "rolling"}, None),
+        (
+            ("app1", "app2"),
+            {"release_drain": "nginx", "release_strategy": "rolling", "__release_idle": True},
+            ["app1", "app2"],
+        ),
+        (("app1", "app2"), {"release_drain": "nginx", "__release_kind_of_run": "rollback"}, ["app1", "app2"]),
+        (("app1", "app2"), {}, None),
+    ],
+)
+def test_good_end_brings_in_what_an_earlier_run_has_left_out(release, hosts, given, brought_in):
+    steps = release(hosts, **given).value("__release_steps_finish")
+    assert [step["hosts"] for step in steps if step["file"] == "drain"] == ([brought_in] if brought_in else [])
+    if brought_in:
+        assert (steps[0]["file"], steps[0]["state"]) == ("drain", "undrain"), "before the lock is given back"
+
+
 @pytest.mark.parametrize(("hook", "at_once"), [("before_up", False), ("after_up", False), ("before_switch", True)])
 def test_hook_behind_the_proof_lets_a_single_host_finish_later(release, hook, at_once):
     loaded = release(["app1"], release_hooks={hook: [{"command": ["a"]}]}, release_checklist="")
