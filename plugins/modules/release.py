@@ -651,6 +651,11 @@ phases:
   returned: always
   type: list
   elements: dict
+left_out:
+  description: Hosts that the play names and C(--limit) leaves out, told by the controller.
+  returned: when C(preflight) was carried out
+  type: list
+  elements: str
 offer:
   description: What the host has for a release, for the option O(slipway.laravel.release_build#module:offers).
   returned: when C(preflight) was carried out without C(build)

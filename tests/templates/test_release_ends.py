@@ -240,6 +240,23 @@ def test_what_a_host_that_is_away_may_run(release, release_id, text):
     assert f"{text} Its lock may be left: when the host is back, run the same again, from elsewhere with" in told
 
 
+@pytest.mark.parametrize(
+    ("limit", "hosts", "way"),
+    [
+        (None, ("app1", "app2"), "the same with --limit 'all:!app1' -e release_left_out=app9,app1."),
+        ("app1,app2", ("app1", "app2"), "the same with --limit 'app1,app2,!app1' -e release_left_out=app9,app1."),
+        (None, ("app1",), ""),
+    ],
+)
+def test_release_can_go_on_without_a_host_that_never_answered(release, limit, hosts, way):
+    well = {"__release_revert": {"phases": [{}]}, "__release_preflight": {"current": "X", "left_out": ["app9"]}}
+    registered = {"app1": {"__release_preflight": {"unreachable": True}}, "app2": well}
+    loaded = release(hosts, {host: registered[host] | restored() for host in hosts})
+    loaded.variables |= {"__release_what": "Release v1"} | ({"ansible_limit": limit} if limit else {})
+    told = " ".join(filter(None, loaded.value("__release_story")))
+    assert ("To go on without it: " in told, way in told) == (bool(way), True)
+
+
 # A rollback that restored the database
 
 
