@@ -531,9 +531,10 @@ def test_secret_is_told_where_it_opens_something(release, entrances, flags, told
     assert (SECRET in " ".join(ways)) is ("secret" in entrances)
 
 
-def test_secret_of_maintenance_is_set_where_nothing_is_shown(release):
+@pytest.mark.parametrize("name", ["__release_secret", "__release_salt"])
+def test_secret_of_a_run_is_set_where_nothing_is_shown(release, name):
     loaded = release(release_no_log=True)
-    setting = [task for task in tasks(loaded, "run.yml") if "__release_secret" in str(task["ansible.builtin.set_fact"])]
+    setting = [task for task in tasks(loaded, "run.yml") if name in str(task["ansible.builtin.set_fact"])]
     assert len(setting) == 1
     assert loaded.template(setting[0].get("no_log")) is True
     assert setting[0]["run_once"] is True
