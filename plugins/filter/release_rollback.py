@@ -12,13 +12,16 @@ description:
   - Decides from what C(preflight) of the module M(slipway.laravel.release) found on each host. The order of the hosts
     does not matter.
   - Without O(to) the target is the newest release before the live one that every host has, that was live on every host
-    and was not bad. Where hosts live on different releases, one of those counts as well.
+    and was not bad. Where hosts live on different releases, one of those counts as well. It is refused where it is not
+    the one before on each of them.
   - What a killed rollback has made live on every host stays the target, so that the same again finishes that one.
   - With O(restore) what is live stays the target when a release since then has changed its database and did not stay.
   - With O(restore) it is refused where the application keeps its maintenance in that database and nothing else shuts a
     host that gets requests.
   - The snapshot that belongs to a target is that from before the first release that migrated since the target was live
-    last; no other one is offered, but each one that there is can be confirmed.
+    last, whichever host took it; no other one is offered, but each one of O(migrate_host) can be confirmed.
+  - A target that has other values of C(.env) in its configuration cache than C(shared/.env) has now is refused, unless
+    O(environment) says what is to become of them. Names are told, and no values.
 options:
   _input:
     description: The evidence of C(preflight) of each host.
@@ -31,7 +34,7 @@ options:
     elements: str
     default: []
   database:
-    description: That of the host that migrates, which has the snapshots.
+    description: That of O(migrate_host), which restores the snapshots that lie there.
     type: dict
     required: true
   serving:
@@ -64,6 +67,10 @@ options:
     description: The host that O(database) is of.
     type: str
     default: ""
+  environment:
+    description: What the target is to serve with where its cache differs, V(old), V(new), or V(same) to refuse it.
+    type: str
+    default: same
 """
 
 EXAMPLES = r"""
@@ -72,7 +79,9 @@ rollback: "{{ [found] | slipway.laravel.release_rollback(database=found, restore
 
 RETURN = r"""
 _value:
-  description: C(target), a release id, empty when there is none, and C(problems), a list of sentences.
+  description: >-
+    C(target), a release id, empty when there is none, and lists of sentences, C(problems) and C(notes), which stop
+    nothing.
   type: dict
 """
 
@@ -96,27 +105,92 @@ def candidates(found: Found, split: bool) -> list[str]:
     return [name for number, name in enumerate(names) if name in found["releases"] and name not in names[number + 1 :]]
 
 
+def bad_ones(preflights: Sequence[Found]) -> set[str]:
+    return {name for found in preflights for name in found.get("bad") or []}
+
+
 def common_target(preflights: Sequence[Found]) -> str:
     """The newest release that every host can go back to, '' when there is none."""
     split = len({found.get("current") for found in preflights}) > 1
-    bad = {name for found in preflights for name in found.get("bad") or []}
+    bad = bad_ones(preflights)
     ways = [candidates(found, split) for found in preflights]
-    common = [name for name in ways[0] if name not in bad and all(name in way for way in ways)]
+    common = [name for name in next(iter(ways), []) if name not in bad and all(name in way for way in ways)]
     # Hosts may tell of them in different orders.
     return max(common, key=lambda name: (sum(way.index(name) for way in ways), name), default="")
+
+
+def one_before(found: Found, bad: set[str]) -> str:
+    """The release that one host would go back to by itself, '' when there is none."""
+    return next((name for name in reversed(candidates(found, split=False)) if name not in bad), "")
+
+
+def again(preflights: Sequence[Found], release: str) -> str:
+    """How all hosts get the code of a release that not all of them have."""
+    commits = [(found.get("commits") or {}).get(release) for found in preflights]
+    commit = next(filter(None, commits), "<its commit>")
+    return f"release {release} again, on all hosts: release.yml -e release_version={commit}"
+
+
+def by_host(values: Mapping[str, str]) -> str:
+    """What hosts have, with their names where they differ."""
+    different = sorted(set(values.values()))
+    if len(different) < 2:
+        return "".join(different)
+    return ", ".join(
+        f"{value} on {', '.join(host for host, own in values.items() if own == value)}" for value in different
+    )
+
+
+def leap_problems(preflights: Sequence[Found], target: str, hosts: Sequence[str]) -> list[str]:
+    """Refuse what is not the release before on each host: it would take users back further than they were told."""
+    bad = bad_ones(preflights)
+    befores = {
+        host: one_before(found, bad)
+        for host, found in zip(hosts, preflights, strict=False)
+        if found.get("current") != target
+    }
+    further = {host: before for host, before in befores.items() if before != target}
+    if not further:
+        return []
+    newest = max(further.values())
+    never = [
+        host for host, found in zip(hosts, preflights, strict=False) if newest not in [*candidates(found, True), target]
+    ]
+    lacking = f", which {', '.join(never)} cannot go back to" if never else ""
+    return [
+        f"the release before is {by_host(further)}{lacking}; what all hosts have in common is {target}, further back; "
+        f"if that is wanted, add -e release_rollback_to={target}; otherwise {again(preflights, newest)}"
+    ]
 
 
 class Snapshots:
     """The snapshots of an application, and which of them belongs to which release."""
 
-    def __init__(self, database: Found) -> None:
+    def __init__(self, database: Found, preflights: Sequence[Found] = (), hosts: Sequence[str] = ()) -> None:
+        """:param preflights: of all hosts: on whichever of them, at its time, a release migrated"""
         self.known = database.get("snapshots") or []
+        # What lies elsewhere cannot be restored here, but it tells what did migrate.
+        ours = [entry["id"] for entry in self.known]
+        self.elsewhere = [
+            {**entry, "host": host}
+            for host, found in zip(hosts, preflights, strict=False)
+            for entry in found.get("snapshots") or []
+            if entry["id"] not in ours
+        ]
+        self.all = sorted([*self.known, *self.elsewhere], key=lambda entry: entry.get("created_at") or "")
         self.names = database.get("history") or []
         self.times: list[str] = []
         for time in database.get("switched_at") or [""] * len(self.names):
             # When a release was made live by hand is not known, but not before what stands before it.
             self.times.append(time or (self.times or [""])[-1])
-        self.migrated = database.get("migrated") or []
+        # Live on other hosts only, since this one joined later or was left out.
+        self.times_elsewhere = {
+            name: time or ""
+            for found in preflights
+            for name, time in zip(found.get("history") or [], found.get("switched_at") or [], strict=False)
+            if name not in self.names
+        }
+        self.migrated = {name for found in (database, *preflights) for name in found.get("migrated") or []}
         # A rollback that was killed had no time to mark what it has left.
         self.bad = [*(database.get("bad") or []), database.get("rolled_back_from")]
         self.current = database.get("current")
@@ -125,7 +199,7 @@ class Snapshots:
 
     def of(self, release: str) -> Found:
         """The first one that a release took."""
-        return next((entry for entry in self.known if entry.get("release") == release), {})
+        return next((entry for entry in self.all if entry.get("release") == release), {})
 
     def migrations_since(self, number: int) -> list[str]:
         """The releases that migrated after an entry of the history, oldest first, also those that never went live."""
@@ -135,8 +209,9 @@ class Snapshots:
             for name in self.names[number + 1 :]
             if (name in self.migrated or self.of(name)) and self.names.index(name) > number
         }
-        for entry in self.known:
-            name, time = entry.get("release"), entry.get("created_at") or ""
+        others = [(entry.get("release"), entry.get("created_at") or "") for entry in self.all]
+        others += [(name, time) for name, time in self.times_elsewhere.items() if name in self.migrated]
+        for name, time in others:
             if name and name not in self.names and time[:19] >= since:
                 found.setdefault(name, time)
         return sorted(found, key=lambda name: found[name])
@@ -180,17 +255,34 @@ def left_half_way(preflights: Sequence[Found]) -> str:
 
 def nowhere_to_go(preflights: Sequence[Found], hosts: Sequence[str]) -> str:
     """What can be done where the hosts have nothing in common but what is live."""
-    split = len({found.get("current") for found in preflights}) > 1
-    able = [found for found in preflights if candidates(found, split)]
-    without = [host for host, found in zip(hosts, preflights, strict=False) if found not in able]
-    remedy = "release an earlier version again"
-    if without and able and common_target(able):
-        remedy = f"leave out the hosts without one by --limit ({', '.join(without)}), or {remedy}"
+    bad = bad_ones(preflights)
+    befores = {host: one_before(found, bad) for host, found in zip(hosts, preflights, strict=False)}
+    newest = max(befores.values(), default="")
+    remedy = again(preflights, newest) if newest else "release an earlier version again"
+    without = [host for host, before in befores.items() if not before]
+    others = [host for host in befores if host not in without]
+    if without and common_target([found for host, found in zip(hosts, preflights, strict=False) if host in others]):
+        # No step of the run would drain what is left out of it.
+        remedy += (
+            f"; or take {', '.join(without)} out of the load balancer, where "
+            f"{by_host_live(preflights, hosts, without)} goes on serving, and add --limit '{','.join(others)}'"
+        )
     return remedy
 
 
+def by_host_live(preflights: Sequence[Found], hosts: Sequence[str], chosen: Sequence[str] = ()) -> str:
+    """What is live, with the hosts where that differs."""
+    return by_host(
+        {
+            host: found.get("current") or "none"
+            for host, found in zip(hosts, preflights, strict=False)
+            if host in (chosen or hosts)
+        }
+    )
+
+
 def target_problems(
-    preflights: Sequence[Found], target: str, to: str, restore: bool, hosts: Sequence[str] = ()
+    preflights: Sequence[Found], target: str, to: str, restore: bool, hosts: Sequence[str]
 ) -> list[str]:
     lives = [found.get("current") or "none" for found in preflights]
     everywhere = [name for name in preflights[0]["releases"] if all(name in found["releases"] for found in preflights)]
@@ -208,9 +300,52 @@ def target_problems(
     if not everywhere or (no_choice and set(everywhere) <= set(lives)):
         remedy = nowhere_to_go(preflights, hosts)
     return [
-        f"{fault} every host has {', '.join(everywhere) or 'no release'}, live is {', '.join(sorted(set(lives)))}; "
-        f"{remedy}"
+        f"{fault} every host has {', '.join(everywhere) or 'no release in common'}, "
+        f"live is {by_host_live(preflights, hosts)}; {remedy}"
     ]
+
+
+def environment_told(
+    preflights: Sequence[Found], hosts: Sequence[str], target: str, environment: str
+) -> tuple[list[str], list[str]]:
+    """What the target has cached of another ``.env``: what stops the rollback, and what is told of it.
+
+    Where it is live already, nothing of that changes.
+    """
+    stops: dict[str, list[str]] = {}
+    others: dict[str, list[str]] = {}
+    unknown = []
+    for host, found in zip(hosts, preflights, strict=False):
+        told = (found.get("environments") or {}).get(target)
+        if not told or found.get("current") == target or environment == "new":
+            continue
+        if not told["known"]:
+            unknown.append(host)
+        for found_names, kind in ((told["decisive"], stops), (told["others"], others)):
+            if found_names:
+                kind.setdefault(", ".join(found_names), []).append(host)
+    problems, notes = [], []
+    for names, where in stops.items():
+        fault = f"{target} was cached with other values than shared/.env has now, on {', '.join(where)}, of: {names}"
+        if environment == "old":
+            notes.append(f"{fault}. It serves with those of its day, as release_rollback_environment=old says")
+            continue
+        problems.append(
+            f"{fault}. It would serve with those of its day, such as another database or a key that was replaced. If "
+            f"that is wanted, add -e release_rollback_environment=old; -e release_rollback_environment=new caches what "
+            f"shared/.env has now before {target} goes live, which has to suit it"
+        )
+    for names, where in others.items():
+        notes.append(
+            f"{target} serves with values of its day, other than those that shared/.env has now, on "
+            f"{', '.join(where)}, of: {names}"
+        )
+    if unknown:
+        notes.append(
+            f"Whether {target} has cached what shared/.env has now is not known on {', '.join(unknown)}, where its "
+            f"configuration could not be read on the command line"
+        )
+    return problems, notes
 
 
 def open_meanwhile(preflights: Sequence[Found], hosts: Sequence[str], serving: Sequence[str]) -> list[str]:
@@ -247,6 +382,14 @@ def restore_problems(
     changed = snapshots.changed_since(target)
     right = snapshots.of(changed[0]) if changed else {}
     wanted = confirmed or right
+    if not confirmed and right.get("host"):
+        # Of a host that migrated before; what lies on this one is of another moment.
+        return [
+            *problems,
+            f"snapshot {right['id']} from before {changed[0]}, the first release after {target} that migrated, lies on "
+            f"{right['host']}, which migrated then, and not on {migrate_host}: add "
+            f"-e release_migrate_host={right['host']}",
+        ]
     if wanted.get("managed") and not restore_command:
         problems.append(
             f"snapshot {wanted['id']} was taken by release_snapshot_command; name the command that restores such a one "
@@ -254,7 +397,8 @@ def restore_problems(
         )
     if confirmed:
         return problems
-    refused = f"there is no snapshot {confirm}; " if confirm else ""
+    other = next((entry["host"] for entry in snapshots.elsewhere if entry["id"] == confirm), "")
+    refused = f"there is no snapshot {confirm}{f' here, it lies on {other}' if other else ''}; " if confirm else ""
     if right:
         others = snapshots.listed(right["id"])
         live = " (which stays live)" if target == snapshots.current else ""
@@ -292,24 +436,30 @@ def release_rollback(
     restore_command: Sequence[str] = (),
     serving: Sequence[str] = (),
     migrate_host: str = "",
+    environment: str = "same",
 ) -> dict[str, Any]:
     """Where a rollback goes, and what stops it."""
     if not all("releases" in found for found in preflights):
         # Before all hosts have been looked at nothing can be said.
-        return {"target": "", "problems": []}
-    snapshots = Snapshots(database)
+        return {"target": "", "problems": [], "notes": []}
+    hosts = hosts or [f"host {number}" for number, dummy in enumerate(preflights, 1)]
+    snapshots = Snapshots(database, preflights, hosts)
     lives = {found.get("current") or "" for found in preflights}
     target = to or left_half_way(preflights)
     if not target and restore and len(lives) == 1:
         live = lives.pop()
         changed = snapshots.changed_since(live) if live else []
         target = live if changed and snapshots.of(changed[0]) else ""
+    leaps = [] if target else leap_problems(preflights, common_target(preflights), hosts)
     target = target or common_target(preflights)
     problems = target_problems(preflights, target, to, restore, hosts)
+    problems += leaps if target else []
+    wrong_environment, notes = environment_told(preflights, hosts, target, environment)
+    problems += wrong_environment
     if restore and target:
         problems += open_meanwhile(preflights, hosts, serving)
         problems += restore_problems(snapshots, target, confirm, maintenance, restore_command, migrate_host)
-    return {"target": target, "problems": problems}
+    return {"target": target, "problems": problems, "notes": notes}
 
 
 class FilterModule:

@@ -92,11 +92,12 @@ OWN_FILE = ("preflight", "build", "stage", "maintenance", "snapshot", "migrate",
 BEFORE = ["preflight", "build", "stage"]
 
 # Pairs that need not wait for other hosts. On a single host there is nobody to wait for.
-SHARED = {("snapshot", "migrate"), ("restart", "verify")}
+SHARED = {("snapshot", "migrate"), ("restart", "verify"), ("recache", "load")}
 ALONE = {
     ("preflight", "build"),
     ("build", "stage"),
     ("probe", "switch"),
+    ("load", "switch"),
     ("switch", "restart"),
     ("verify", "finish"),
     # Users of a host that is open write what would be lost with the database that another one fails on.

@@ -29,6 +29,7 @@ from ansible_collections.slipway.laravel.plugins.module_utils import (
     _fastcgi,
     _probe,
     _processes,
+    _rollback,
 )
 from ansible_collections.slipway.laravel.plugins.module_utils._artisan import (
     CONFIG,
@@ -236,6 +237,7 @@ class Phases(DatabasePhases, MaintenancePhases):
             self.until_end.enter_context(layout.at_work())
             # With the lock ours, what lies there was left by a run that was killed.
             unfinished, unproven = self._unfinished(), self._unproven()
+            _rollback.KeptCaches(layout).put_back(but=layout.current() or "")
             if params["resume"]:
                 layout.adopt_run(params["run"])
             else:
@@ -247,17 +249,20 @@ class Phases(DatabasePhases, MaintenancePhases):
         current = layout.current()
         manifest = layout.manifest(current) if current else {}
         rolled_back_from = (unproven or {}).get("bad", "")
+        known = {name: layout.about(name) for name in layout.installed()}
         self.found = {
             "changed": bool(removed),
             "current": current,
             "live_commit": manifest.get("commit", ""),
             "stale": bool(current) and self._stale(current or ""),
             "rollback_target": layout.rollback_target(),
-            "releases": layout.installed(),
+            "releases": list(known),
+            "commits": {name: about["commit"] for name, about in known.items() if about["commit"]},
+            "environments": self._environments() if params["rollback"] else {},
             "history": [entry["release"] for entry in layout.history()],
             "switched_at": [entry["switched_at"] for entry in layout.history()],
-            "bad": [name for name in layout.installed() if layout.about(name)["bad"]],
-            "migrated": [name for name in layout.installed() if layout.manifest(name).get("migrations")],
+            "bad": [name for name, about in known.items() if about["bad"]],
+            "migrated": [name for name in known if layout.manifest(name).get("migrations")],
             "snapshots": [
                 {**{name: entry.get(name) for name in ("id", "release", "created_at")}, "managed": not entry["path"]}
                 for entry in self._snapshots().entries()
@@ -342,6 +347,14 @@ class Phases(DatabasePhases, MaintenancePhases):
         except FileNotFoundError:
             return False
 
+    def _environments(self) -> dict[str, Any]:
+        """Return what earlier releases have cached of another .env, by release; of some that need not be asked."""
+        return {
+            name: _rollback.cached_environment(self._artisan(self.layout.release_path(name), **_rollback.NO_CACHE))
+            for name in self.layout.installed()
+            if self.laravel and name != self.layout.current() and self._stale(name)
+        }
+
     # build
 
     def build(self) -> dict[str, Any]:
@@ -420,7 +433,7 @@ class Phases(DatabasePhases, MaintenancePhases):
             self._prepare_laravel(evidence)
         evidence["bridged"] = self._exchange_assets()
         if before:
-            self._ask_opcache(f"/?forget={urllib.parse.quote(os.path.realpath(self.path))}")
+            self._forget_in_opcache(self.path)
         return evidence
 
     def _to_unpack_again(self) -> bool:
@@ -634,6 +647,36 @@ class Phases(DatabasePhases, MaintenancePhases):
         self._down_again()
         return evidence
 
+    # what a rollback goes to
+
+    def recache(self) -> dict[str, Any]:
+        """Make the caches of an earlier release anew, from what shared/.env says now; revert puts the old ones back."""
+        evidence: dict[str, Any] = {"changed": self.laravel}
+        if self.laravel and not self.module.check_mode:
+            _rollback.KeptCaches(self.layout).keep(self.release)
+            self._prepare_laravel(evidence)
+            self._forget_in_opcache(self.path)
+        return evidence
+
+    def load(self) -> dict[str, Any]:
+        """Show that PHP still loads an earlier release: PHP, its extensions and its user may have changed since.
+
+        The health page is not asked for. It may ask the database, which may be why there is a rollback.
+        """
+        problem = ""
+        if self.laravel and not self.module.check_mode:
+            # Its processes may all be busy with what is to be left.
+            opcache = self._ask_opcache(timeout=_probe.PATIENCE)
+            self._try_preload(opcache.get("preload", ""), self.path)
+            by_fpm = self.params["fpm_socket"] and not self._preloads_other(opcache, self.path)
+            if by_fpm:
+                problem = _rollback.fpm_problem(self.params["fpm_socket"], self.layout, self.release)
+            if not problem and (self.wanted or not by_fpm):
+                problem = _rollback.command_line_problem(self._artisan(self.path))
+        if problem:
+            raise PhaseError(f"{problem}; release it again, or name another one by release_rollback_to")
+        return {"changed": False}
+
     # switch, restart, verify
 
     def exchange(self) -> dict[str, Any]:
@@ -771,7 +814,7 @@ class Phases(DatabasePhases, MaintenancePhases):
             self._command([str(word).replace("{version}", version.strip()) for word in command])
         return reason
 
-    def _ask_opcache(self, uri: str = "/") -> dict[str, Any]:
+    def _ask_opcache(self, uri: str = "/", timeout: float = 10) -> dict[str, Any]:
         """Ask PHP-FPM for the state of OPcache; empty where there is none, or no answer."""
         if not self.params["fpm_socket"]:
             return {}
@@ -779,10 +822,14 @@ class Phases(DatabasePhases, MaintenancePhases):
         if not fingerprint(script):
             write_atomic(script, _OPCACHE_PHP)
         try:
-            status = json.loads(_fastcgi.get(self.params["fpm_socket"], script, uri).body or "false")
+            answer = _fastcgi.get(self.params["fpm_socket"], script, uri, timeout=timeout)
+            status = json.loads(answer.body or "false")
         except (_fastcgi.FastCGIError, ValueError):
             return {}  # verify says what is wrong with PHP-FPM
         return status or {}
+
+    def _forget_in_opcache(self, path: str) -> None:
+        self._ask_opcache(f"/?forget={urllib.parse.quote(os.path.realpath(path))}")
 
     def _opcache_pressure(self) -> str:
         status = self._ask_opcache()
@@ -1043,6 +1090,7 @@ class Phases(DatabasePhases, MaintenancePhases):
                 exc.evidence.update(changed=back, reverted=back, current=self.layout.current())
                 raise
             finally:
+                self._put_caches_back()
                 # Nothing new is live: what an operator had shut before this run stays shut.
                 maintenance = self._leave_maintenance(False, self._marker().get("held_by") == run)
         finally:
@@ -1062,6 +1110,14 @@ class Phases(DatabasePhases, MaintenancePhases):
             "maintenance": maintenance,
             "shut": "held" in maintenance,
         }
+
+    def _put_caches_back(self) -> None:
+        """Give releases the caches back that this run has made anew, so that a rollback can still go with the old."""
+        try:
+            for release in _rollback.KeptCaches(self.layout).put_back():
+                self._forget_in_opcache(self.layout.release_path(release))
+        except OSError as exc:
+            self.module.warn(f"{exc.filename}, the caches of an earlier release, are not back: {exc.strerror}")
 
     def _left_with_the_others(self, previous: str) -> str:
         """Return the live release where a killed run has left it unproven and other hosts do not go back to it."""
@@ -1131,6 +1187,7 @@ class Phases(DatabasePhases, MaintenancePhases):
             if self.params["bad"]:
                 self.layout.mark_bad(self.params["bad"])
             _assets.take_back(self.layout, self.params["assets_dir"])
+            _rollback.KeptCaches(self.layout).forget()
             for release in old:
                 try:
                     self.layout.remove(release)

@@ -18,8 +18,10 @@ description:
     the host is alone and so need not wait for others, and what follows goes on with it; nothing follows when that
     version is live already. C(stage) unpacks the artifact, links what is shared, builds the caches in the final path,
     makes the links of C(filesystems.links), and lets the new release answer a health request while the old one is live.
-    C(probe) repeats that request, for a release that is only well after its migrations. C(exchange), before a rollback
-    in batches, gives both releases each other's assets, as C(stage) does. C(switch) makes it live by one atomic rename.
+    C(probe) repeats that request, for a release that is only well after its migrations. Before a rollback C(recache)
+    makes the caches anew from what C(shared/.env) has now, until C(revert) puts the old ones back, C(load) shows that
+    PHP still loads the release, and asks no service, and C(exchange), where it goes in batches, gives both releases
+    each other's assets, as C(stage) does. C(switch) makes it live by one atomic rename.
     C(restart) ends workers of other releases gracefully and reloads PHP-FPM where needed. C(verify) shows that the web
     server, PHP-FPM and each worker run the release. C(revert) goes back. C(finish) removes old releases and gives the
     lock back.
@@ -55,6 +57,8 @@ options:
       - build
       - stage
       - plan
+      - recache
+      - load
       - down
       - snapshot
       - migrate
@@ -292,6 +296,12 @@ options:
     description:
       - Keep what a killed run has left, so that this one goes on with its release; RV(phases) of C(preflight) tells it
         as C(unfinished). Without it the leftovers are removed.
+    type: bool
+    default: false
+  rollback:
+    description:
+      - Whether the run is a rollback. Then RV(phases) of C(preflight) tells as C(environments) what earlier releases
+        have cached of another C(.env).
     type: bool
     default: false
   version:
@@ -642,7 +652,9 @@ phases:
     - C(preflight) has among others C(history), the releases as they went live, oldest first, one as often as it did,
       C(switched_at), when each of these was, C(bad) and C(migrated), which of the C(releases) were bad and which
       migrated, C(snapshots), with C(id), C(created_at), the C(release) that each was taken before, and whether it is
-      C(managed), taken by O(snapshot_command),
+      C(managed), taken by O(snapshot_command), C(commits), those of the C(releases), as far as they are known,
+      C(environments), in a O(rollback) by release the names of what it has cached with other values than C(shared/.env)
+      has now, C(decisive) those of the database, Redis and the key, C(others), and whether that is C(known),
       C(taken_from), the holder that the lock was taken from, C(unfinished), what a killed run was about (C(run),
       C(owner), C(since), C(release), C(version), C(commit), C(phase), C(artifact), C(sha256), and whether it is
       C(staged) here), C(unproven), the live release where such a run has switched to it and no release has finished
@@ -728,8 +740,8 @@ from ansible_collections.slipway.laravel.plugins.module_utils._phase import Phas
 from ansible_collections.slipway.laravel.plugins.module_utils._phases import Phases
 
 PHASES = [
-    *("preflight", "build", "stage", "plan", "down", "snapshot", "migrate", "restore", "probe", "exchange"),
-    *("switch", "restart", "verify", "up", "revert", "finish"),
+    *("preflight", "build", "stage", "plan", "recache", "load", "down", "snapshot", "migrate", "restore", "probe"),
+    *("exchange", "switch", "restart", "verify", "up", "revert", "finish"),
 ]
 # What preflight looks at, for the option that leaves something out.
 CHECKS = (
@@ -778,6 +790,7 @@ def argument_spec() -> dict[str, dict[str, Any]]:
         "kind": {"type": "str", "choices": ["laravel", "node"], "default": "laravel"},
         "probe_command": {"type": "list", "elements": "str", "default": []},
         "resume": {"type": "bool", "default": False},
+        "rollback": {"type": "bool", "default": False},
         "version": text,
         "maintenance_secret": {"type": "str", "default": "", "no_log": True},
         "maintenance_flags": {"type": "list", "elements": "str", "default": []},

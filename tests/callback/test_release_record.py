@@ -271,7 +271,7 @@ def test_rolled_back(runs):
     assert run.live == runs["first"].live
     assert (run.outcome()["outcome"], run.outcome()["release"]) == ("rolled back", run.live["web1"])
     assert [path.name.partition("-")[2] for path in run.files] == ["rolled-back.jsonl", "rolled-back.md"]
-    assert run.phases("web2") == ["preflight", "switch", "restart", "verify", "finish"]
+    assert run.phases("web2") == ["preflight", "load", "switch", "restart", "verify", "finish"]
     assert run.report.startswith("# Rollback: rolled back\n")
 
 

@@ -173,6 +173,18 @@ def test_restore_under_a_maintenance_that_is_in_the_database_is_refused(stage, l
     assert "jobs that were waiting then, also those done since, are run again" in told(run)
 
 
+def test_rollback_to_another_environment_is_refused(stage, live):
+    file = stage.home / "hosts/web2/shared/.env"
+    before, times = file.read_text(), file.stat()
+    file.write_text(before + "REDIS_PASSWORD=of-another-server\n")
+    run = stage.rollback()
+    file.write_text(before)
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert (run.status, set(run.live.values()), stage.left("lock")) == (2, {live[1]}, []), run.output
+    assert f"{live[0]} was cached with other values than shared/.env has now, on web2, of: REDIS_PASSWORD." in told(run)
+    assert "of-another-server" not in run.output
+
+
 def test_rollback_to_what_is_live_everywhere_is_refused(stage, live):
     assert "is live already on every host" in told(stage.rollback(release_rollback_to=live[1]))
 
@@ -188,7 +200,7 @@ def test_split_fleet_comes_together(stage, live):
     # One after the other, each with the assets of both releases by then.
     run = stage.rollback(release_strategy="rolling")
     assert (run.status, run.live) == (0, dict.fromkeys(HOSTS, live[0])), run.output
-    assert [run.phases(host)[:3] for host in HOSTS] == [["preflight", "exchange", "switch"]] * 2
+    assert [run.phases(host)[:3] for host in HOSTS] == [["preflight", "load", "exchange"]] * 2
     state = json.loads((stage.home / "hosts/web2/.slipway/state.json").read_text())["history"]
     assert [entry["release"] for entry in state if entry.get("bad")] == [live[1]], "what is live is not bad"
 

@@ -159,7 +159,7 @@ def test_host_that_was_left_out_is_named_at_the_end(role):
 @pytest.mark.parametrize(("restores", "stopped"), [(False, False), (True, True)])
 def test_rollback_without_a_host_is_refused_where_that_does_harm(role, restores, stopped):
     given = {"__release_kind_of_run": "rollback", "release_restore_snapshot": restores, "ansible_check_mode": True}
-    loaded = without_web2(role, __release_rollback={"target": "r1", "problems": []}, **given)
+    loaded = without_web2(role, __release_rollback={"target": "r1", "problems": [], "notes": []}, **given)
     told = loaded.value("__release_no_rollback")
     assert ["while the database is restored under it. Leave" in text for text in told] == [True] * stopped
     # The release id of a rollback is its target.

@@ -323,6 +323,78 @@ def test_reason_for_a_site_to_stay_shut_names_what_is_known(release, result, tex
     assert way in loaded.value("__release_way_back")
 
 
+@pytest.mark.parametrize(
+    ("given", "stale", "words"),
+    [
+        ({}, False, ""),
+        ({"release_migrate_host": "app2"}, False, " -e release_migrate_host=app2"),
+        ({}, True, " -e release_rollback_environment=old"),
+    ],
+)
+def test_way_back_goes_to_the_same_host_and_environment(release, given, stale, words):
+    results = {host: found | restored() for host, found in LIVE_X.items()}
+    results["app2"]["__release_preflight"] = preflight("X", ["A", "X"], stale=stale)["__release_preflight"]
+    loaded = release(registered=results, release_rollback_to="A", **given)
+    loaded.variables |= {"__release_id": "A", "__release_kind_of_run": "rollback"}
+    assert loaded.value("__release_way_back").endswith(
+        f"rollback_to=X -e rollback_restore_snapshot=true{words} -e rollback_confirm=s20"
+    )
+
+
+OLD_ENV = {"A": {"known": True, "decisive": ["APP_KEY"], "others": []}}
+
+
+@pytest.mark.parametrize(
+    ("environment", "kind", "first", "restarts_all"),
+    [
+        ("same", "laravel", ["stop"], False),
+        ("old", "laravel", ["load", "switch"], False),
+        ("new", "laravel", ["recache, load", "switch"], True),
+        # It has no such cache.
+        ("new", "node", ["switch", "restart, verify"], False),
+    ],
+)
+def test_rollback_to_another_environment(release, environment, kind, first, restarts_all):
+    registered = {
+        host: preflight("X", ["A", "X"], environments={} if kind == "node" else OLD_ENV) for host in ("app1", "app2")
+    }
+    given = {"release_rollback_environment": environment, "release_kind": kind}
+    loaded = release(registered=registered, **given)
+    loaded.variables |= {"__release_kind_of_run": "rollback", "__release_settled": {}, "__release_id": "A"}
+    assert [step["label"] for step in loaded.value("__release_steps_rollback")][:2] == first
+    found = loaded.value("__release_arguments")
+    assert (found["restart_all"], found["rollback"]) == (restarts_all, True)
+    told = [note for note in notes(loaded) if "of: APP_KEY" in note]
+    assert len(told) == int(environment == "old")
+    loaded.variables["__release_kind_of_run"] = "release"
+    found = loaded.value("__release_arguments")
+    assert (found["restart_all"], found["rollback"], notes(loaded)) == (False, False, [])
+
+
+def notes(loaded, **built):
+    results = {"__release_build": built, "__release_untidy": [], "__release_safety": ""}
+    loaded.variables |= results | {"__release_plan": {}, "__release_unsigned": []}
+    return loaded.value("__release_notes")
+
+
+@pytest.mark.parametrize(
+    ("lives", "told"),
+    [
+        (["X", "X"], "is live already as X; -e release_force=true releases it again"),
+        (
+            ["X", "Y"],
+            "is live already as X on app1, Y on app2; -e release_force=true releases it again, with one id for all "
+            "hosts, so that a rollback can go back there",
+        ),
+    ],
+)
+def test_version_that_is_live_under_several_ids(release, lives, told):
+    registered = {host: preflight(live, [live]) for host, live in zip(("app1", "app2"), lives, strict=True)}
+    loaded = release(registered=registered)
+    loaded.variables |= {"__release_idle": True, "release_version": "v1"}
+    assert notes(loaded, commit="c" * 40, sha256="d" * 64) == [f"v1 (cccccccc) {told}"]
+
+
 def test_only_a_rollback_that_restores_may_open_what_is_held(release):
     loaded = release(registered=LIVE_X, release_restore_snapshot=True)
     loaded.variables["__release_settled"] = {}

@@ -35,13 +35,17 @@ def rollback(*hosts, **options):
     return release_rollback(list(hosts), database=hosts[0], **options)
 
 
+def well(target):
+    return {"target": target, "problems": [], "notes": []}
+
+
 def refusal(*hosts, **options):
     (problem,) = rollback(*hosts, **options)["problems"]
     return problem
 
 
 def test_plain_rollback_goes_to_the_release_before():
-    assert rollback(host("Z", "A"), host("Z", "A")) == {"target": "Z", "problems": []}
+    assert rollback(host("Z", "A"), host("Z", "A")) == well("Z")
     assert rollback(host("Z", "A", "B", bad=["A"]))["target"] == "Z"
     assert rollback(host("Z", "A", "B", releases=["B", "Z"]))["target"] == "Z"
 
@@ -75,7 +79,7 @@ SPLIT = [
 @pytest.mark.parametrize("hosts", [list(order) for fleet in SPLIT for order in permutations(fleet)])
 @pytest.mark.parametrize("to", ["", "A"])
 def test_split_fleet_comes_together_on_what_was_live_before(hosts, to):
-    assert rollback(*hosts, to=to) == {"target": "A", "problems": []}
+    assert rollback(*hosts, to=to) == well("A")
 
 
 def test_split_fleet_does_not_stay_on_what_was_bad():
@@ -92,13 +96,13 @@ KILLED = [
 @pytest.mark.parametrize("hosts", KILLED)
 @pytest.mark.parametrize("to", ["", "A"])
 def test_killed_rollback_is_finished_by_the_same_again(hosts, to):
-    assert rollback(*hosts, to=to) == {"target": "A", "problems": []}
-    assert rollback(*hosts, to="Z") == {"target": "Z", "problems": []}
+    assert rollback(*hosts, to=to) == well("A")
+    assert rollback(*hosts, to="Z") == well("Z")
 
 
 def test_killed_rollback_of_a_database_is_finished_by_the_same_again():
     found = host("Z", "A", "X", "A", migrated="X", snapshots=["X@15"]) | {"rolled_back_from": "X"}
-    assert rollback(found, restore=True, confirm="s15") == {"target": "A", "problems": []}
+    assert rollback(found, restore=True, confirm="s15") == well("A")
     assert "restoring snapshot s15 for A (which stays live)" in refusal(found, restore=True)
 
 
@@ -106,8 +110,8 @@ def test_host_with_nothing_but_what_is_live_is_to_be_left_out():
     new, old = host("X"), host("A", "X")
     names = {"hosts": ["web1", "web2", "web3"]}
     assert refusal(new, old, new, **names).endswith(
-        "every host has X, live is X; leave out the hosts without one by --limit (web1, web3), or release an earlier "
-        "version again"
+        "every host has X, live is X; release A again, on all hosts: release.yml -e release_version=<its commit>; or "
+        "take web1, web3 out of the load balancer, where X goes on serving, and add --limit 'web2'"
     )
     assert refusal(new, new, new, **names).endswith("live is X; release an earlier version again")
     assert refusal(new, host("A", "X", bad="A"), old, **names).endswith("live is X; release an earlier version again")
@@ -120,6 +124,81 @@ def test_wrong_target_where_nothing_but_the_live_one_is_left_to_name(to):
     )
     assert refusal(host("X", current="A"), host("X"), to="Q").endswith("name another one by release_rollback_to")
     assert "name another one" in rollback(host("X"), host("X"), to="Q", restore=True)["problems"][0]
+
+
+def test_hosts_with_nothing_in_common_are_told_as_they_are():
+    """A host that was brought up by itself has the same commit under another id."""
+    old = host("A", "X") | {"commits": {"A": "a" * 40, "X": "b" * 40}}
+    new = host("Y") | {"commits": {"Y": "b" * 40}}
+    assert refusal(old, new, hosts=["app1", "app2"]) == (
+        "there is no earlier release, not marked bad, that was live on every host; every host has no release in "
+        "common, live is X on app1, Y on app2; release A again, on all hosts: release.yml -e release_version="
+        f"{'a' * 40}; or take app2 out of the load balancer, where Y goes on serving, and add --limit 'app1'"
+    )
+
+
+LEAPS = [
+    # Releases on one host alone, by --limit.
+    [host("R1", "R2", "R3", "R4", "R5"), host("R1", "R5")],
+    [host("R1", "R2", "R3", "R4"), host("R1", "R4", "R1")],
+    [host("R1", "R2", "R7"), host("R1", "R7")],
+]
+
+
+@pytest.mark.parametrize("hosts", [list(order) for fleet in LEAPS for order in permutations(fleet)])
+def test_what_is_not_the_release_before_on_each_host_is_refused(hosts):
+    longest = max(hosts, key=lambda found: len(found["releases"]))
+    before = longest["releases"][-2]
+    names = ["app1", "app2"] if hosts[0] is longest else ["app2", "app1"]
+    found = rollback(*hosts, hosts=names)
+    assert found["target"] == "R1"
+    (problem,) = found["problems"]
+    assert problem.startswith(f"the release before is {before}")
+    assert ", which app2 cannot go back to; what all hosts have in common is R1, further back; if" in problem
+    assert f"add -e release_rollback_to=R1; otherwise release {before} again, on all hosts" in problem
+    assert rollback(*hosts, hosts=names, to="R1") == well("R1")
+
+
+def test_release_that_was_bad_on_one_host_is_passed_over_on_all():
+    assert rollback(host("R1", "R2", "R3"), host("R1", "R2", "R3", bad=["R2"])) == well("R1")
+
+
+def cached_before(found, decisive=(), others=(), known=True):
+    told = {"known": known, "decisive": list(decisive), "others": list(others)}
+    return found | {"environments": {"A": told}}
+
+
+ROTATED = cached_before(host("A", "X"), ["APP_KEY", "DB_PASSWORD"])
+
+
+def test_target_with_another_environment_is_refused():
+    same = host("A", "X")
+    (problem,) = rollback(same, ROTATED, ROTATED, hosts=["app1", "app2", "app3"])["problems"]
+    assert problem.startswith(
+        "A was cached with other values than shared/.env has now, on app2, app3, of: APP_KEY, DB_PASSWORD. It would"
+    )
+    assert "add -e release_rollback_environment=old; -e release_rollback_environment=new caches" in problem
+    old = rollback(same, ROTATED, hosts=["app1", "app2"], environment="old")
+    assert (old["target"], old["problems"], len(old["notes"])) == ("A", [], 1)
+    assert rollback(same, ROTATED, environment="new") == well("A")
+    assert "was cached with other values" in refusal(ROTATED, to="A")
+
+
+def test_environment_of_what_is_live_or_no_target_is_not_asked_for():
+    assert rollback(cached_before(host("Z", "A", "X", "A", bad="X"), ["APP_KEY"])) == well("Z")
+    assert rollback(cached_before(host("Z", "A"), ["APP_KEY"]), host("Z", "A", "X")) == well("A")
+    killed = host("Z", "A", "X", "A") | {"rolled_back_from": "X"}
+    assert rollback(cached_before(killed, ["APP_KEY"])) == well("A")
+
+
+def test_other_names_and_what_is_not_known_are_told_and_stop_nothing():
+    found = rollback(cached_before(host("A", "X"), others=["MAIL_HOST"]), hosts=["app1"])
+    assert found["problems"] == []
+    assert found["notes"] == [
+        "A serves with values of its day, other than those that shared/.env has now, on app1, of: MAIL_HOST"
+    ]
+    found = rollback(cached_before(host("A", "X"), known=False), hosts=["app1"])
+    assert (found["problems"], "is not known on app1" in found["notes"][0]) == ([], True)
 
 
 def test_live_everywhere_is_refused():
@@ -135,7 +214,7 @@ FAILED = [host("Z", "A", snapshots=["X@15"]), host("Z", "A", "X", "A", bad="X", 
 @pytest.mark.parametrize("found", FAILED)
 @pytest.mark.parametrize("to", ["", "A"])
 def test_bad_migration_is_taken_back_under_the_release_that_is_live(found, to):
-    assert rollback(found, to=to, restore=True, confirm="s15") == {"target": "A", "problems": []}
+    assert rollback(found, to=to, restore=True, confirm="s15") == well("A")
     said = refusal(found, to=to, restore=True)
     assert "restoring snapshot s15 for A (which stays live) takes the database back to 2026-01-01T00:15" in said
     assert "before X, and everything" in said
@@ -146,7 +225,7 @@ def test_release_that_was_made_live_by_hand_is_of_no_time_before_what_was_live_l
     """Nobody noted when A became live again. P was pruned, and its snapshot is older than that."""
     found = host("A", "B", "A", "X@30", migrated="X", snapshots=["P@5", "X@29"])
     found["switched_at"][2] = None
-    assert rollback(found, restore=True, to="A", confirm="s29") == {"target": "A", "problems": []}
+    assert rollback(found, restore=True, to="A", confirm="s29") == well("A")
     said = refusal(found, restore=True, to="A")
     assert "restoring snapshot s29 for A takes the database back" in said
     assert "before X, and everything" in said
@@ -160,13 +239,13 @@ RETRIED = [
 
 @pytest.mark.parametrize("found", RETRIED)
 def test_bad_migration_is_taken_back_after_a_release_that_had_nothing_to_migrate(found):
-    assert rollback(found, restore=True, confirm="s15") == {"target": "A", "problems": []}
+    assert rollback(found, restore=True, confirm="s15") == well("A")
     assert "restoring snapshot s15 for A takes" in refusal(found, restore=True)
 
 
 def test_release_that_stayed_is_no_bad_migration():
     found = host("Z", "A", "B", migrated="B", snapshots=["B@15"])
-    assert rollback(found, restore=True, confirm="s15") == {"target": "A", "problems": []}
+    assert rollback(found, restore=True, confirm="s15") == well("A")
 
 
 def test_first_attempt_counts_and_the_others_are_listed():
@@ -240,14 +319,14 @@ def test_restore_needs_maintenance():
 
 def test_split_fleet_with_its_database():
     hosts = [host("Z", "A", "X", snapshots=["X@15"]), host("Z", "A", releases="AXZ")]
-    assert rollback(*hosts, restore=True, confirm="s15") == {"target": "A", "problems": []}
+    assert rollback(*hosts, restore=True, confirm="s15") == well("A")
     later = [host("Z", "A", releases="AXZ", snapshots=["X@15"]), host("Z", "A", "X")]
     assert "restoring snapshot s15 for A" in refusal(*later, restore=True)
 
 
 @pytest.mark.parametrize("other", [{}, {"phase": "preflight", "error": "no space"}])
 def test_hosts_that_were_not_looked_at(other):
-    assert rollback(host("Z", "A"), other, to="Z") == {"target": "", "problems": []}
+    assert rollback(host("Z", "A"), other, to="Z") == well("")
 
 
 @pytest.mark.parametrize(
@@ -277,3 +356,37 @@ def test_jobs_that_come_back_are_told_before_a_restore(keeps, told):
     found = {**host("A", "X", snapshots=["X@5"], migrated=["X"]), "goes_with_a_restore": keeps}
     told_of = "is lost; jobs that were waiting then, also those done since, are run again. If"
     assert (told_of in refusal(found, restore=True)) is told
+
+
+# R2 migrated on app1, R3 on app2; since then the host that migrates is another one.
+MOVED = [
+    host("R1", "R2", "R3", migrated=["R2"], snapshots=["R2@9"]),
+    host("R1", "R2", "R3", migrated=["R3"], snapshots=["R3@19"]),
+]
+
+
+def test_snapshot_of_the_first_migration_counts_wherever_it_lies():
+    names = {"hosts": ["app1", "app2"], "to": "R1", "restore": True}
+    told = release_rollback(MOVED, database=MOVED[1], migrate_host="app2", **names)["problems"]
+    assert told == [
+        "snapshot s9 from before R2, the first release after R1 that migrated, lies on app1, which migrated then, and "
+        "not on app2: add -e release_migrate_host=app1"
+    ]
+    (problem,) = release_rollback(MOVED, database=MOVED[0], migrate_host="app1", **names)["problems"]
+    assert problem.startswith("restoring snapshot s9 for R1 takes the database back to 2026-01-01T00:09")
+    assert "before R2, R3, and everything" in problem
+    # It cannot be confirmed where it does not lie.
+    (problem,) = release_rollback(MOVED, database=MOVED[1], migrate_host="app2", confirm="s9", **names)["problems"]
+    assert problem.startswith("snapshot s9 from before R2")
+    assert release_rollback(MOVED, database=MOVED[1], migrate_host="app2", **names | {"to": "R2"})["problems"][0] == (
+        "restoring snapshot s19 for R2 takes the database back to 2026-01-01T00:19:00.000Z, before R3, and everything "
+        "written since is lost. If that is wanted, add -e rollback_restore_snapshot=true -e rollback_confirm=s19"
+    )
+
+
+def test_migration_on_another_host_without_a_snapshot_is_known_too():
+    later = host("R1", "R3@19", migrated=["R3"], snapshots=["R3@19"])
+    moved = [host("R1", "R2@9", "R3@19", migrated=["R2"]), later]
+    names = {"hosts": ["app1", "app2"], "to": "R1", "restore": True, "migrate_host": "app2"}
+    (problem,) = release_rollback(moved, database=later, **names)["problems"]
+    assert problem.startswith("there is no snapshot from before R2, the first release after R1 that migrated")

@@ -56,6 +56,12 @@ def test_a_single_host_brings_the_release_in_one_run_or_in_one_for_each_phase():
     assert [step["file"] for step in release_steps(phases, HOSTS, at=at)] == phases
 
 
+def test_what_a_rollback_goes_to_is_loaded_on_every_host_before_any_switches():
+    assert told(["recache", "load", *LIVE]) == ["recache, load", "switch", "restart, verify"]
+    assert told(["recache", "load", *LIVE], ["app1"]) == ["recache, load, switch, restart, verify"]
+    assert told(["load", "maintenance", *LIVE], ["app1"])[0] == "load"
+
+
 def test_database_work_is_one_run_on_one_host():
     assert told(["snapshot", "migrate", *LIVE], at=MIGRATED)[0] == "snapshot, migrate @ app1"
 

@@ -290,6 +290,21 @@ def status(app, url):
     return app["health"] if healthy else 500
 
 
+def variables(text):
+    return {name: value for name, _equals, value in (line.partition("=") for line in text.splitlines())}
+
+
+def environment(app):
+    """Tell what is cached with other values than .env has."""
+    cached = json.loads(Path("bootstrap/cache/config.php").read_text().splitlines()[0].partition("//")[2])["env"]
+    now, before = variables(Path(".env").read_text()), variables(cached)
+    if "bad_env" in app:
+        sys.exit(f"The environment file is invalid! Encountered unexpected whitespace at [{now['DB_PASSWORD']}].")
+    names = sorted(name for name in {*now, *before} if now.get(name) != before.get(name))
+    decisive = [name for name in names if name.startswith(("APP_KEY", "DB_", "REDIS_"))]
+    print("\nslipway:" + json.dumps({"decisive": decisive, "others": [n for n in names if n not in decisive]}))
+
+
 def main(words):
     with open(HOME / "calls", "a") as calls:
         calls.write(" ".join(["php", *words]).replace("\n", " ") + "\n")
@@ -308,6 +323,10 @@ def main(words):
         write(HOME / "connection.json", sys.stdin.read())
         if (HOME / "database_error").exists():
             sys.exit((HOME / "database_error").read_text())
+    elif "RegisterProviders" in words[1]:
+        print("\nslipway:" + json.dumps({"error": application().get("load_error", "")}))
+    elif "LoadConfiguration" in words[1]:
+        environment(application())
     elif "SLIPWAY_MAINTENANCE" in words[1]:
         maintenance(application())
     elif "['maintenance' => $state]" in words[1]:

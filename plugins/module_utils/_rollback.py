@@ -1,0 +1,211 @@
+# Copyright: (c) 2026, the slipway.laravel authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a rollback asks of the release that it goes to, which was live on this host at another time.
+
+Private to this collection. A rollback has to work at the worst moment: so nothing here asks a database or another
+service, and what cannot be told is no reason to stay.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import hashlib
+import json
+import os
+import shutil
+import urllib.parse
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.slipway.laravel.plugins.module_utils import _fastcgi, _probe
+from ansible_collections.slipway.laravel.plugins.module_utils._artisan import ArtisanError, fingerprint
+from ansible_collections.slipway.laravel.plugins.module_utils._layout import write_atomic
+
+if TYPE_CHECKING:
+    from ansible_collections.slipway.laravel.plugins.module_utils._artisan import Artisan
+    from ansible_collections.slipway.laravel.plugins.module_utils._layout import Layout
+
+# Of a cache that is not there, so that the configuration is read from its files and .env.
+NO_CACHE = {"APP_CONFIG_CACHE": "bootstrap/cache/slipway-none.php"}
+
+# Compares the configuration cache with what would be in it now. Values stay in here, names are told: of a variable, or
+# of the configuration, where that does not show by which variable it was made. What packages have put in there is left
+# out, since only the application as a whole tells it. decisive is what data and keys a release works with.
+_ENVIRONMENT_PHP = r"""
+error_reporting(0);
+require getcwd() . '/vendor/autoload.php';
+$load = function ($steps) {
+    $app = require getcwd() . '/bootstrap/app.php';
+    foreach ($steps as $step) {
+        $app->make("Illuminate\\Foundation\\Bootstrap\\$step")->bootstrap($app);
+    }
+    return Illuminate\Support\Arr::dot($app['config']->all());
+};
+$now = $load(['LoadEnvironmentVariables', 'LoadConfiguration']);
+$cached = Illuminate\Support\Arr::dot(require getcwd() . '/bootstrap/cache/config.php');
+// Once more with a word in the place of each variable, which shows where that is used.
+$files = array_merge(glob('config/*.php'), glob('config/*/*.php'), glob('vendor/laravel/framework/config/*.php'));
+preg_match_all('/\b(?:env|Env::get)\(\s*[\'"](\w+)[\'"]/', implode('', array_map('file_get_contents', $files)), $used);
+// What the first decides is read before the configuration, and stage sets the second by itself.
+$names = array_values(array_diff(array_unique($used[1]), ['APP_ENV', 'VIEW_COMPILED_PATH']));
+foreach ($names as $number => $name) {
+    $_SERVER[$name] = $_ENV[$name] = "slipway{$number}x";
+}
+$marked = [];
+try {
+    $marked = $load(['LoadConfiguration']);
+} catch (Throwable $error) {
+    // Of a word where a number is wanted, say. Then only the names of the configuration are known.
+}
+$told = ['decisive' => [], 'others' => []];
+foreach ($marked + $now as $path => $value) {
+    if (var_export($now[$path] ?? null, true) === var_export($cached[$path] ?? null, true)) {
+        continue;
+    }
+    $kind = preg_match('/^(database\.|app\.(key|cipher|previous_keys)(\.|$))/', $path) ? 'decisive' : 'others';
+    preg_match_all('/slipway(\d+)x/i', is_string($value) && isset($marked[$path]) ? $value : '', $words);
+    foreach ($words[1] as $number) {
+        $told[$kind][] = $names[$number];
+    }
+    if (!$words[1] && $kind === 'decisive' && isset($now[$path], $cached[$path])) {
+        $told[$kind][] = $path;
+    }
+}
+$told['others'] = array_diff($told['others'], $told['decisive']);
+foreach ($told as $kind => $found) {
+    sort($found);
+    $told[$kind] = array_values(array_unique($found));
+}
+echo "\nslipway:" . json_encode($told) . "\n";
+"""
+
+# Loads the application as each request does, up to where its providers begin to work: those may ask the database. It is
+# the release in the current directory, or for PHP-FPM the one that it is asked for.
+_LOAD_PHP = r"""
+$path = PHP_SAPI === 'cli' ? getcwd() : dirname(__DIR__) . '/releases/' . basename($_GET['release'] ?? '');
+$tell = function ($error) {
+    echo "\nslipway:" . json_encode(['error' => $error], JSON_INVALID_UTF8_SUBSTITUTE | JSON_UNESCAPED_SLASHES) . "\n";
+};
+$ended = false;
+register_shutdown_function(function () use ($tell, &$ended) {
+    // Such as Composer's own check of the platform, or a file that this version of PHP cannot compile.
+    $last = error_get_last();
+    $fatal = E_ERROR | E_CORE_ERROR | E_COMPILE_ERROR | E_USER_ERROR | E_RECOVERABLE_ERROR;
+    $ended || $tell($last && $last['type'] & $fatal ? $last['message'] : 'it ends by itself');
+});
+try {
+    chdir($path);
+    require $path . '/vendor/autoload.php';
+    $app = require $path . '/bootstrap/app.php';
+    $steps = 'LoadEnvironmentVariables LoadConfiguration RegisterFacades SetRequestForConsole RegisterProviders';
+    foreach (explode(' ', $steps) as $step) {
+        $app->make("Illuminate\\Foundation\\Bootstrap\\$step")->bootstrap($app);
+    }
+    $error = '';
+} catch (Throwable $thrown) {
+    $error = get_class($thrown) . ': ' . $thrown->getMessage();
+    for ($cause = $thrown; $cause; $cause = $cause->getPrevious()) {
+        // A service that cannot be reached says nothing of the release.
+        $services = $cause instanceof PDOException || $cause instanceof RedisException;
+        if ($services || $cause instanceof Predis\PredisException) {
+            $error = '';
+        }
+    }
+}
+$ended = true;
+$tell($error);
+"""
+
+
+def cached_environment(artisan: Artisan) -> dict[str, Any]:
+    """Return the names of what a release has cached with other values than ``.env`` has now, and whether that is known.
+
+    Nothing of an error is told: it may be one of ``.env``, and name a value.
+    """
+    try:
+        return {"known": True, **artisan.answer("read its configuration", _ENVIRONMENT_PHP)}
+    except (ArtisanError, ValueError):
+        return {"known": False, "decisive": [], "others": []}
+
+
+def command_line_problem(artisan: Artisan) -> str:
+    """Say why PHP on the command line does not load a release, '' when it does."""
+    try:
+        error = artisan.answer("be loaded", _LOAD_PHP)["error"]
+    except ArtisanError as exc:
+        return str(exc)
+    return f"PHP on the command line does not load {artisan.release}: {error}" if error else ""
+
+
+def fpm_problem(address: str, layout: Layout, release: str) -> str:
+    """Say why PHP-FPM does not load a release, '' when it does or gives no answer: all of its processes may be busy
+    with what the rollback is to end."""
+    code = f"<?php\n{_LOAD_PHP}"
+    # PHP-FPM may not look at a file twice, and another version of the collection may have another text.
+    script = os.path.join(layout.private_dir, f"load-{hashlib.sha256(code.encode()).hexdigest()[:8]}.php")
+    try:
+        if not fingerprint(script):
+            write_atomic(script, code)
+        response = _fastcgi.get(address, script, f"/?release={urllib.parse.quote(release)}", timeout=_probe.PATIENCE)
+    except (OSError, _fastcgi.FastCGIError):
+        # Nor does a full disk keep a rollback.
+        return ""
+    told = [line for line in response.body.splitlines() if line.startswith("slipway:")]
+    error = ""
+    if told:
+        with contextlib.suppress(ValueError, KeyError):
+            error = json.loads(told[-1][len("slipway:") :])["error"]
+    elif response.status >= 500:
+        error = " ".join((response.stderr or response.body).split())[:300] or f"it answers {response.status}"
+    return f"PHP-FPM does not load {layout.release_path(release)}: {error}" if error else ""
+
+
+class KeptCaches:
+    """The caches of releases as they were before a rollback has made them anew, until it has come to its end."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._directory = os.path.join(layout.private_dir, "caches")
+
+    def _own(self, release: str) -> str:
+        return os.path.join(self._layout.release_path(release), "bootstrap/cache")
+
+    def _aside(self, release: str) -> str:
+        # The next preflight removes what is called so.
+        path = os.path.join(self._layout.private_dir, f"staging-caches-{release}")
+        shutil.rmtree(path, ignore_errors=True)
+        return path
+
+    def keep(self, release: str) -> None:
+        """Keep the caches of a release, once."""
+        kept = os.path.join(self._directory, release)
+        if os.path.isdir(kept) or not os.path.isdir(self._own(release)):
+            return
+        aside = self._aside(release)
+        # With their times, which tell whether .env was changed since.
+        shutil.copytree(self._own(release), aside, symlinks=True)
+        os.makedirs(self._directory, mode=0o700, exist_ok=True)
+        os.rename(aside, kept)
+
+    def put_back(self, but: str = "") -> list[str]:
+        """Put back what was kept, and return of which releases.
+
+        :param but: release that has gone live with its new ones
+        """
+        found = []
+        for kept in glob.glob(os.path.join(glob.escape(self._directory), "*")):
+            release = os.path.basename(kept)
+            if release == but or not os.path.isdir(self._own(release)):
+                shutil.rmtree(kept)
+                continue
+            aside = self._aside(release)
+            os.rename(self._own(release), aside)
+            os.rename(kept, self._own(release))
+            shutil.rmtree(aside)
+            found.append(release)
+        return found
+
+    def forget(self) -> None:
+        """The rollback is well."""
+        shutil.rmtree(self._directory, ignore_errors=True)
