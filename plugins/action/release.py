@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Controller side of release: takes an artifact along, and compares the clocks, both in the one run of the module.
+"""Controller side of release: takes an artifact along, compares the clocks, and tells of hosts that are no part of the
+run, all in the one run of the module.
 
 It stops a run at its first phase where not all hosts of the play would go through it together.
 
@@ -17,7 +18,9 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 from ansible_collections.slipway.laravel.plugins.plugin_utils import controller, record
+from ansible_collections.slipway.laravel.plugins.plugin_utils.left_out import left_out
 
 
 def clock_skew(clock: float, began: float, ended: float) -> float:
@@ -76,7 +79,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         variables = task_vars or {}
         super().run(tmp, variables)
         args: dict[str, Any] = dict(self._task.args)
-        if record.problem() and "preflight" in (args.get("phases") or []):
+        begins = "preflight" in (args.get("phases") or [])
+        if record.problem() and begins:
             raise AnsibleActionFail(f"release: nothing was changed, for it could not be recorded: {record.problem()}")
         # Maintenance that is begun or ended by itself has no preflight.
         if "preflight" in (args.get("phases") or []) or args.get("maintenance_kept"):
@@ -87,13 +91,20 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         source = args.pop("artifact_from", None)
         if source and "stage" in (args.get("phases") or []) and not self._task.check_mode:
             args["artifact"] = self.transferred(str(source))
-        if "preflight" in (args.get("phases") or []):
+        others: list[str] = []
+        if begins:
             # Ansible carries each task in a child.
             args["controller"] = controller.identity(os.getppid())
+            others = left_out(self._task.get_play())
+        if others:
+            # Now: with a build in it this run of the module may take minutes.
+            Display().warning(f"--limit leaves out {', '.join(others)}: what is live there stays as it is")
         result = self.carried_out(args, variables)
         held_by: list[dict[str, Any]] = [phase["holder"] for phase in result.get("phases") or [] if "holder" in phase]
         if held_by and controller.gone(held_by[0]["controller"] or ""):
             result = self.carried_out({**args, "dead_run": held_by[0]["run"]}, variables)
+        if begins:
+            result["left_out"] = others
         self._remove_tmp_path(self._connection._shell.tmpdir)
         return result
 

@@ -14,11 +14,10 @@ description:
     the line before by its hash, so that a later change shows.
   - At the end it writes a report in Markdown and as a page beside the record, and C(index.html), a page with all
     records of the inventory. They can be made anew at any time, see M(slipway.laravel.record_report).
-  - The record holds who released what, when and onto which hosts, each phase with its evidence, failures, and the
-    outcome,
-    which is one of V(success), V(rolled back), V(reverted), V(aborted) (before anything was live) or V(partial) (hosts
-    differ that did not before, or what is live on one of them is not known); besides what is live on each host, and
-    how many modules the run of the playbook carried out there.
+  - The record holds who released what, when and onto which hosts, which of the play C(--limit) left out, each phase
+    with its evidence, failures, and the outcome, which is one of V(success), V(rolled back), V(reverted), V(aborted)
+    (before anything was live) or V(partial) (hosts differ that did not before, or what is live on one of them is not
+    known); besides what is live on each host, and how many modules the run of the playbook carried out there.
   - Where a run has several releases, such as those of two applications, each leaves a record of its own.
   - A run that found nothing to do, and a run in check mode, leave no record. Playbooks without a release are left
     alone.
@@ -124,6 +123,7 @@ from ansible_collections.slipway.laravel.plugins.plugin_utils import record
 from ansible_collections.slipway.laravel.plugins.plugin_utils.chain import ChainError
 from ansible_collections.slipway.laravel.plugins.plugin_utils.failures import failure_text
 from ansible_collections.slipway.laravel.plugins.plugin_utils.ledger import Ledger, release_of, summary, unfinished
+from ansible_collections.slipway.laravel.plugins.plugin_utils.left_out import left_out
 from ansible_collections.slipway.laravel.plugins.plugin_utils.masking import Masker, secrets_of
 from ansible_collections.slipway.laravel.plugins.plugin_utils.record import RecordFile, records_of
 from ansible_collections.slipway.laravel.plugins.plugin_utils.report import DONE, markdown
@@ -290,6 +290,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         self._playbook = self._playbook_directory = ""
         self._play: Play | None = None
         self._hosts: list[str] = []
+        self._left_out: list[str] = []
         self._record: RecordFile | None = None
         self._signer: Signer | None = None
         self._unsigned = ""
@@ -398,6 +399,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
             "version": self._version,
             "inventory": os.path.basename(self._directory),
             "hosts": self._hosts,
+            **({"left_out": self._left_out} if self._left_out else {}),
             "user": record.user(),
             "controller": socket.gethostname(),
             "ansible_core": ansible_version,
@@ -517,6 +519,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         self._play = play
         # There is no public way from a callback to the inventory.
         self._hosts = [host.name for host in play.get_variable_manager()._inventory.get_hosts(play.hosts)]
+        self._left_out = left_out(play)
 
     def v2_playbook_on_task_start(self, task: Task, is_conditional: bool) -> None:
         if self._record is not None and file_of_role(task) in FIRST_FILES:
@@ -774,6 +777,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
             told = self._told(path)
             lines = {
                 "phases": "" if self._shows_phases() else ", ".join(f"{name} {n:.1f} s" for name, n in seconds.items()),
+                "left out": ", ".join(told["left_out"]),
                 "migrations": ", ".join(found["migration"] for found in told["migrations"]),
                 "sign-offs": signoffs_told(told["signoffs"]),
                 "module runs": ", ".join(f"{host} {self._module_runs[host]}" for host in sorted(self._module_runs)),

@@ -275,6 +275,12 @@ class Build:
             # What cannot be compared is told by stage, on each host.
             for problem in _requirements.unmet(offer, requires, lambda dummy: None) if offer else []:
                 lacking.setdefault(problem, []).append(host)
+        problem, note = _requirements.different(self.offers)
+        if problem:
+            # It names its hosts.
+            lacking[problem] = []
+        if note:
+            self.module.warn(note)
         if not lacking:
             return
         # A host that is alone has no name here.

@@ -12,6 +12,8 @@ from __future__ import annotations
 import base64
 import contextlib
 import fnmatch
+import hashlib
+import hmac
 import json
 import os
 from typing import TYPE_CHECKING, Any, Callable
@@ -67,11 +69,12 @@ def offer_of(module: AnsibleModule, layout: Layout, environment: dict[str, str])
     ``kind`` is that of the application. ``interpreters`` has by name the ``version`` of each, and the ``extensions`` of
     PHP, on the command line and by PHP-FPM, which may differ; ``problem`` says why there is none, and ``note`` why
     PHP-FPM is missing. ``env`` has the ``path`` of the shared ``.env``, its ``keys`` and what of it a ``front_end`` is
-    built with, or the ``problem`` of reading it; None where it does not count. ``optional`` has the patterns of keys
-    that need not be there. Nothing of it is secret.
+    built with, or the ``problem`` of reading it; None where it does not count. Its ``prints`` tell hosts with another
+    value apart, and nobody what it is. ``optional`` and ``differing`` have the patterns of keys that need not be there,
+    and that may differ. Nothing of it is secret.
     """
-    kind, optional = module.params["kind"], module.params["optional_env"]
-    offer: dict[str, Any] = {"kind": kind, "interpreters": {}, "problem": "", "note": "", "optional": optional}
+    offer: dict[str, Any] = {"kind": module.params["kind"], "interpreters": {}, "problem": "", "note": ""}
+    offer.update(optional=module.params["optional_env"], differing=module.params["differing_env"])
     node = is_node(module)
     name = "node" if node else "php"
     program = module.params[name]
@@ -83,7 +86,8 @@ def offer_of(module: AnsibleModule, layout: Layout, environment: dict[str, str])
     if not node:
         _ask_fpm(module, layout, offer)
     # The environment of Node may be of the unit that runs it, which only root can read.
-    offer["env"] = _env(layout) if not node or ".env" in module.params["shared_files"] else None
+    own = not node or ".env" in module.params["shared_files"]
+    offer["env"] = _env(layout, module.params["env_salt"]) if own else None
     # A driver in the environment may be called like an extension; blotted out here, it would count as missing.
     module.no_log_values -= {name for told in offer["interpreters"].values() for name in told.get("extensions", [])}
     return offer
@@ -111,15 +115,21 @@ def _told(text: str) -> dict[str, Any]:
     return {"version": answer["version"], "extensions": sorted(_name(extension) for extension in answer["extensions"])}
 
 
-def _env(layout: Layout) -> dict[str, Any]:
+def _env(layout: Layout, salt: str) -> dict[str, Any]:
     path = os.path.join(layout.shared_dir, ".env")
     try:
         values = read_env(layout)
     except (OSError, ValueError) as exc:
-        return {"path": path, "keys": [], "problem": str(exc), "front_end": ""}
+        return {"path": path, "keys": [], "problem": str(exc), "front_end": "", "prints": {}}
     # Encoded: where a secret of the module is a part of a value, Ansible would put stars into it, and a build as well.
     front_end = base64.b64encode(json.dumps(compiled(values)).encode()).decode()
-    return {"path": path, "keys": sorted(values), "problem": "", "front_end": front_end}
+    prints = {key: _print(salt, key, value) for key, value in sorted(values.items()) if value} if salt else {}
+    return {"path": path, "keys": sorted(values), "problem": "", "front_end": front_end, "prints": prints}
+
+
+def _print(salt: str, key: str, value: str) -> str:
+    """Return what is the same for the same value, in one run: whoever does not know its salt learns nothing."""
+    return hmac.new(salt.encode(), f"{key}={value}".encode(), hashlib.sha256).hexdigest()[:16]
 
 
 def front_end_values(layout: Layout, offers: dict[str, Any]) -> dict[str, str]:
@@ -136,6 +146,42 @@ def front_end_values(layout: Layout, offers: dict[str, Any]) -> dict[str, str]:
             values: dict[str, str] = json.loads(base64.b64decode(encoded))
             return values
     return {}
+
+
+def different(offers: dict[str, Any]) -> tuple[str, str]:
+    """Return what stops a release where hosts have another value of a key of ``.env``, and what is only told.
+
+    An APP_KEY that some hosts get in another way than by ``.env`` is not known here.
+    """
+    told = {host: offer for host, offer in offers.items() if offer and (offer["env"] or {}).get("prints")}
+    meant = {pattern for offer in told.values() for pattern in offer["differing"]}
+    parted: dict[tuple[str, ...], list[str]] = {}
+    problem = ""
+    for key in sorted({key for offer in told.values() for key in offer["env"]["prints"]}):
+        alike: dict[str, list[str]] = {}
+        for host, offer in told.items():
+            alike.setdefault(offer["env"]["prints"].get(key, ""), []).append(host)
+        is_key = key == "APP_KEY" and all(offer["kind"] == "laravel" for offer in told.values())
+        if is_key:
+            alike.pop("", None)
+        if len(alike) < 2 or key == "APP_PREVIOUS_KEYS" or any(fnmatch.fnmatchcase(key, name) for name in meant):
+            continue
+        groups = tuple(", ".join(hosts) for hosts in alike.values())
+        if is_key:
+            problem = (
+                f"the hosts have another APP_KEY each ({' / '.join(groups)}): what one of them has encrypted, such as "
+                f"sessions, another cannot read; run the site playbook on all of them, or correct their .env; or name "
+                f"it in release_differing_env, when they have nothing in common"
+            )
+        else:
+            parted.setdefault(groups, []).append(key)
+    if not parted:
+        return problem, ""
+    listed = "; ".join(f"{', '.join(keys)} ({' / '.join(groups)})" for groups, keys in parted.items())
+    return problem, (
+        f"the hosts have another .env each: {listed}; run the site playbook on all of them, or correct it; or name "
+        f"what is meant to differ in release_differing_env"
+    )
 
 
 def unmet(offer: dict[str, Any], requires: dict[str, Any], warn: Callable[[str], None]) -> list[str]:

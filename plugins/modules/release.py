@@ -492,6 +492,18 @@ options:
     type: list
     elements: str
     default: []
+  differing_env:
+    description:
+      - Keys of the shared C(.env) that may have another value on each host. Patterns such as C(AWS_*) are understood.
+    type: list
+    elements: str
+    default: []
+  env_salt:
+    description:
+      - A secret that the hosts of one run have in common. With it, RV(offer) tells whether hosts have the same values
+        in their C(.env), and nobody which.
+    type: str
+    default: ""
   node:
     description:
       - Name or path of the Node interpreter, for O(requires.node).
@@ -663,6 +675,11 @@ phases:
   returned: always
   type: list
   elements: dict
+left_out:
+  description: Hosts that the play names and C(--limit) leaves out, told by the controller.
+  returned: when C(preflight) was carried out
+  type: list
+  elements: str
 offer:
   description: What the host has for a release, for the option O(slipway.laravel.release_build#module:offers).
   returned: when C(preflight) was carried out without C(build)
@@ -681,10 +698,16 @@ offer:
       description: Why PHP-FPM does not tell.
       type: str
     env:
-      description: The C(path) of the shared C(.env) and its C(keys), without values, or the C(problem) of reading it.
+      description:
+        - The C(path) of the shared C(.env) and its C(keys), without values, or the C(problem) of reading it.
+        - Its C(prints), by key, are the same on hosts with the same value, within a run with one O(env_salt).
       type: dict
     optional:
       description: O(optional_env).
+      type: list
+      elements: str
+    differing:
+      description: O(differing_env).
       type: list
       elements: str
 build:
@@ -838,6 +861,8 @@ def _checks_spec() -> dict[str, dict[str, Any]]:
         "expect": {"type": "dict", "options": expect, "apply_defaults": True},
         "requires": {"type": "dict", "options": requires, "apply_defaults": True},
         "optional_env": names,
+        "differing_env": names,
+        "env_salt": {"type": "str", "default": "", "no_log": True},
         "node": {"type": "str", "default": "node"},
         "smoke": {"type": "list", "elements": "dict", "default": [], "options": smoke, **either},
         "artifact_url": {"type": "str", "no_log": True},

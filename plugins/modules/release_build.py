@@ -117,6 +117,8 @@ options:
       - What the hosts have that will run the release, by name, as RV(slipway.laravel.release#module:offer) tells it.
         Before anything is built, it is compared with what the commit or the artifact says it needs, as far as that is
         known then, and all that is missing is named.
+      - The hosts are compared with each other as well. An C(APP_KEY) that is not the same on all of them is a failure,
+        another value of their C(.env) a warning, by its key.
     type: dict
     default: {}
   kind:

@@ -148,6 +148,7 @@ def _facts(told: Entry) -> str:
         "By": f"{bdi(told['by'])} on {bdi(told['controller'])}" if told["by"] else "",
         "Inventory": bdi(told["inventory"]),
         "Hosts": _hosts(told["hosts"]),
+        "Left out by --limit": _hosts(told["left_out"]),
         "Checklist": " ".join([bdi(checklist["name"]), bdi(checklist["version"])]).strip(),
         "Began": time_of(told["began"]),
         "Ended": time_of(told["ended"]),

@@ -93,7 +93,9 @@ class Bench:
 
     def play(self, playbook: str, version: str, *words: str) -> None:
         argv = [str(site.ROOT / ".venv/bin/ansible-playbook"), playbook, "-i", str(site.INVENTORY)]
-        argv += ["--limit", ",".join(self.hosts), "-e", f"release_version={version}", *words]
+        everybody = ",".join(f"app{number}" for number in range(1, site.MOST + 1))
+        argv += ["--limit", ",".join(self.hosts), "-e", f"release_version={version}"]
+        argv += ["-e", f"release_left_out={everybody}", *words]
         with tempfile.TemporaryDirectory(prefix="bench") as control:
             done = subprocess.run(
                 argv, cwd=site.ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,

@@ -18,6 +18,7 @@ class Host:
         self.fleet.lay_out()
 
     def release(self, version, *words, **variables):
+        variables = {"release_left_out": "web2", **variables}
         return self.fleet.release(version, "--limit=web1", "-e", json.dumps(variables), *words)
 
     def state(self):
@@ -34,8 +35,21 @@ def host(tmp_path_factory):
     made.fleet.close()
 
 
+def test_host_that_is_left_out_of_a_migration_has_to_be_named(host):
+    run = host.release("v1", release_left_out=[])
+    assert (run.status, run.outcome()["outcome"], run.live["web1"]) == (2, "aborted", None), run.output
+    assert host.state()[1:] == ([], [], False)
+    said = " ".join((run.output + run.error).split())
+    assert said.count("--limit leaves out web2: what is live there stays as it is") == 1
+    assert "would go on with a database that these migrations change (create_notes). Leave --limit away." in said
+    assert "run the same again with -e release_left_out=web2, and before it serves again the same with" in said
+    assert run.of("run")[0]["left_out"] == ["web2"]
+
+
 def test_first_release_takes_three_module_runs(host):
     run = host.release("v1")
+    assert "  left out    web2\n" in run.output
+    assert "| Left out by --limit | web2 |" in run.report
     assert (run.status, run.outcome()["outcome"]) == (0, "success"), run.output
     assert run.phases("web1") == [*BEFORE, "snapshot", "migrate", *LIVE]
     assert run.outcome()["module_runs"] == {"web1": 3}

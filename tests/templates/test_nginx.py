@@ -6,6 +6,7 @@ import shutil
 import subprocess
 
 import pytest
+from ansible_collections.slipway.laravel.plugins.filter.nginx_drain import nginx_drain
 
 SITE = "etc/nginx/sites-available/site.conf.j2"
 FILES = ["file /etc/ssl/slipway/shop/fullchain.pem", "file /etc/ssl/slipway/shop/privkey.pem"]
@@ -81,6 +82,35 @@ def test_servers_of_this_host_are_never_left_out(role):
     text = role("nginx", nginx_upstreams=pools).render("etc/nginx/conf.d/slipway-upstreams.conf.j2")
     assert re.findall(r"max_fails=(\d)", text) == ["0", "0", "3", "1"]
     assert re.findall("keepalive .*", text) == ["keepalive 32;"]
+
+
+def drained_by(role, tmp_path, text):
+    """What the role finds on a host with these upstreams."""
+    (tmp_path / "upstreams").write_text(text)
+    look = role("nginx").value("__nginx_look").replace("/etc/nginx/conf.d/slipway-upstreams.conf", "upstreams")
+    done = subprocess.run(["sh", "-c", look], cwd=tmp_path, capture_output=True, text=True, check=True)
+    return {"stdout_lines": done.stdout.splitlines()}
+
+
+def test_server_that_a_release_keeps_out_stays_out(role, tmp_path):
+    servers = [{"address": address} for address in ("10.0.0.5:80", "10.0.0.6:80", "10.0.0.7:80")]
+    pools = [
+        {"name": "a", "servers": [*servers[:2], {**servers[2], "down": True}]},
+        {"name": "b", "servers": [{**servers[0], "weight": 2}, servers[1]]},
+        {"name": "c", "servers": servers[:1]},
+    ]
+    before = role("nginx", nginx_upstreams=pools).render("etc/nginx/conf.d/slipway-upstreams.conf.j2")
+    drained = nginx_drain(before, ["10.0.0.5"], True)
+    assert drained.count("# drained by a release") == 2
+    gone = "upstream d {\n    server 10.0.0.9:80 down; # drained by a release\n}\n"
+    found = drained_by(role, tmp_path, drained + gone)
+    after = role("nginx", nginx_upstreams=pools, __nginx_look_at=found)
+    assert after.value("__nginx_drained") == ["10.0.0.5:80"], "one that the inventory no longer has needs no word"
+    assert after.render("etc/nginx/conf.d/slipway-upstreams.conf.j2") == drained
+    pools[1]["servers"][0]["weight"] = 3
+    after = role("nginx", nginx_upstreams=pools, __nginx_look_at=found)
+    assert after.render("etc/nginx/conf.d/slipway-upstreams.conf.j2") == drained.replace("weight=2", "weight=3")
+    assert not any(line.startswith("drained ") for line in drained_by(role, tmp_path, before)["stdout_lines"])
 
 
 def test_no_location_has_a_header_of_its_own(role):

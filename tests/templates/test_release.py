@@ -158,6 +158,62 @@ def test_destruction_that_no_snapshot_precedes_is_refused(role, risk, given, nam
     assert ["on the connection reports, and a snapshot is taken" in line for line in told] == [True] * named
 
 
+def without_web2(role, pending=("add_title",), **given):
+    """The role on one of two hosts, when --limit leaves out the other one."""
+    loaded = plan(role, **given)
+    loaded.variables["hostvars"]["web1"]["__release_stage"]["phases"][0]["pending"] = list(pending)
+    loaded.variables["hostvars"]["web1"]["__release_preflight"]["left_out"] = ["web2"]
+    return loaded
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({}, "would go on with a database that these migrations change (add_title). "),
+        ({"pending": (), "release_maintenance": "always"}, "go on, and be served and write while the others"),
+        ({"pending": ()}, ""),
+        ({"release_left_out": ["web2"]}, ""),
+        ({"release_left_out": "web3, web2"}, ""),
+        ({"release_left_out": ["web3"]}, "(add_title)"),
+    ],
+)
+def test_host_that_is_left_out_of_what_concerns_it_has_to_be_named(role, given, why):
+    loaded = without_web2(role, **given)
+    stopped = loaded.value("__release_no_change")
+    assert [why in told for told in stopped] == ([True] if why else [])
+    if why:
+        assert "Or, if web2 neither answers requests nor runs workers" in stopped[0]
+        assert stopped[0].endswith(" -e release_left_out=web2, and before it serves again the same with --limit web2")
+        assert [step["file"] for step in loaded.value("__release_steps_live")] == ["stop"]
+
+
+def test_run_without_a_limit_leaves_nobody_out(role):
+    loaded = plan(role, ansible_check_mode=True, release_maintenance="always")
+    assert (loaded.value("__release_left_out"), loaded.value("__release_no_change")) == ([], [])
+    assert loaded.value("__release_notes") == []
+
+
+def test_host_that_was_left_out_is_named_at_the_end(role):
+    loaded = without_web2(role, ansible_check_mode=True, release_owner="ann", __release_applied=[])
+    (note,) = loaded.value("__release_notes")
+    assert note.startswith("--limit left out web2: what is live there stays as it was. Where that is not v1: the same")
+    assert "left out: web2" in loaded.value("__release_good_news").splitlines()
+
+
+@pytest.mark.parametrize(("restores", "stopped"), [(False, False), (True, True)])
+def test_rollback_without_a_host_is_refused_where_that_does_harm(role, restores, stopped):
+    given = {"__release_kind_of_run": "rollback", "release_restore_snapshot": restores, "ansible_check_mode": True}
+    loaded = without_web2(role, __release_rollback={"target": "r1", "problems": [], "notes": []}, **given)
+    told = loaded.value("__release_no_rollback")
+    assert ["while the database is restored under it. Leave" in text for text in told] == [True] * stopped
+    # The release id of a rollback is its target.
+    way = f"rollback.yml with -e release_rollback_to={NEW} --limit web2"
+    assert [way in text for text in told] == [True] * stopped
+    assert way in loaded.value("__release_notes")[0]
+    named = without_web2(role, release_left_out="web2", __release_rollback={"problems": []}, **given)
+    assert named.value("__release_no_rollback") == []
+
+
 def test_what_a_migration_did_to_rows_is_told(role):
     notes = plan(role, UPDATE, UPDATE, LOCK, ansible_check_mode=True).value("__release_notes")
     assert [note.partition(": ")[2] for note in notes] == ["m1: users: changes rows"]

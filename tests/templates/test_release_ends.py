@@ -142,6 +142,29 @@ def test_hooks_of_going_back_need_the_lock_of_every_host(release, fleet, number,
     assert len(loaded.value(f"__release_steps_{when}_revert")) == number
 
 
+@pytest.mark.parametrize(
+    ("hosts", "given", "brought_in"),
+    [
+        (("app1", "app2"), {"release_drain": "nginx"}, ["app1", "app2"]),
+        (("app1",), {"release_drain": "drain.yml", "release_strategy": "rolling"}, ["app1"]),
+        # By its batches, if there were any.
+        (("app1", "app2"), {"release_drain": "nginx", "release_strategy": "rolling"}, None),
+        (
+            ("app1", "app2"),
+            {"release_drain": "nginx", "release_strategy": "rolling", "__release_idle": True},
+            ["app1", "app2"],
+        ),
+        (("app1", "app2"), {"release_drain": "nginx", "__release_kind_of_run": "rollback"}, ["app1", "app2"]),
+        (("app1", "app2"), {}, None),
+    ],
+)
+def test_good_end_brings_in_what_an_earlier_run_has_left_out(release, hosts, given, brought_in):
+    steps = release(hosts, **given).value("__release_steps_finish")
+    assert [step["hosts"] for step in steps if step["file"] == "drain"] == ([brought_in] if brought_in else [])
+    if brought_in:
+        assert (steps[0]["file"], steps[0]["state"]) == ("drain", "undrain"), "before the lock is given back"
+
+
 @pytest.mark.parametrize(("hook", "at_once"), [("before_up", False), ("after_up", False), ("before_switch", True)])
 def test_hook_behind_the_proof_lets_a_single_host_finish_later(release, hook, at_once):
     loaded = release(["app1"], release_hooks={hook: [{"command": ["a"]}]}, release_checklist="")
@@ -217,6 +240,23 @@ def test_what_a_host_that_is_away_may_run(release, release_id, text):
     loaded.variables |= {"__release_id": release_id, "__release_what": "Release v1"}
     told = " ".join(filter(None, loaded.value("__release_story")))
     assert f"{text} Its lock may be left: when the host is back, run the same again, from elsewhere with" in told
+
+
+@pytest.mark.parametrize(
+    ("limit", "hosts", "way"),
+    [
+        (None, ("app1", "app2"), "the same with --limit 'all:!app1' -e release_left_out=app9,app1."),
+        ("app1,app2", ("app1", "app2"), "the same with --limit 'app1,app2,!app1' -e release_left_out=app9,app1."),
+        (None, ("app1",), ""),
+    ],
+)
+def test_release_can_go_on_without_a_host_that_never_answered(release, limit, hosts, way):
+    well = {"__release_revert": {"phases": [{}]}, "__release_preflight": {"current": "X", "left_out": ["app9"]}}
+    registered = {"app1": {"__release_preflight": {"unreachable": True}}, "app2": well}
+    loaded = release(hosts, {host: registered[host] | restored() for host in hosts})
+    loaded.variables |= {"__release_what": "Release v1"} | ({"ansible_limit": limit} if limit else {})
+    told = " ".join(filter(None, loaded.value("__release_story")))
+    assert ("To go on without it: " in told, way in told) == (bool(way), True)
 
 
 # A rollback that restored the database
@@ -566,9 +606,10 @@ def test_secret_is_told_where_it_opens_something(release, entrances, flags, told
     assert (SECRET in " ".join(ways)) is ("secret" in entrances)
 
 
-def test_secret_of_maintenance_is_set_where_nothing_is_shown(release):
+@pytest.mark.parametrize("name", ["__release_secret", "__release_salt"])
+def test_secret_of_a_run_is_set_where_nothing_is_shown(release, name):
     loaded = release(release_no_log=True)
-    setting = [task for task in tasks(loaded, "run.yml") if "__release_secret" in str(task["ansible.builtin.set_fact"])]
+    setting = [task for task in tasks(loaded, "run.yml") if name in str(task["ansible.builtin.set_fact"])]
     assert len(setting) == 1
     assert loaded.template(setting[0].get("no_log")) is True
     assert setting[0]["run_once"] is True

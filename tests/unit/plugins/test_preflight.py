@@ -716,9 +716,32 @@ def test_preflight_tells_what_the_host_has(site, fpm, check):
         },
         "problem": "",
         "note": "",
-        "env": {"path": f"{site.root}/shared/.env", "keys": sorted(site.env), "problem": "", "front_end": "e30="},
+        "env": {
+            "path": f"{site.root}/shared/.env",
+            "keys": sorted(site.env),
+            "problem": "",
+            "front_end": "e30=",
+            "prints": {},
+        },
         "optional": ["X"],
+        "differing": [],
     }
+
+
+def test_hosts_can_be_told_apart_by_their_env_and_nobody_learns_it(site):
+    def prints(salt="s" * 32, **values):
+        site.write_env(**values)
+        result = site.run("preflight", release="", env_salt=salt)[1]
+        (site.root / ".slipway/lock").unlink()
+        assert "pa55" not in json.dumps(result)
+        assert salt not in json.dumps(result)
+        return result["offer"]["env"]["prints"]
+
+    first = prints(APP_CODE="pa55", DB_HOST="pa55", EMPTY="")
+    assert set(first) == set(site.env) - {"EMPTY"}
+    assert first["APP_CODE"] != first["DB_HOST"], "the same value of another key shows nothing"
+    assert prints(APP_CODE="'pa55'", DB_HOST="pa56") == first | {"DB_HOST": prints(DB_HOST="pa56")["DB_HOST"]}
+    assert prints("t" * 32, APP_CODE="pa55")["APP_CODE"] != first["APP_CODE"]
 
 
 def test_what_is_compiled_into_a_front_end_is_told_whole_whatever_is_secret(site):

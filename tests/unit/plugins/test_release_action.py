@@ -130,13 +130,17 @@ class Controller:
         (home / "play.yml").write_text(PLAY)
         (home / "artifact").write_text("the artifact")
 
-    def run(self, *options, environment=None, **cases):
-        """Run a module for each case, given with its arguments; return what came of each, by its name."""
+    def run(self, *options, environment=None, others=(), **cases):
+        """Run a module for each case, given with its arguments; return what came of each, by its name.
+
+        :param others: hosts of the play besides, which the options leave out
+        """
         common = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
         hosts = {
             name: {**common, "module": module, "arguments": arguments, "copy": str(self.home / f"copy-{name}")}
             for name, (module, arguments) in cases.items()
         }
+        hosts |= dict.fromkeys(others, common)
         (self.home / "hosts.yml").write_text(json.dumps({"all": {"hosts": hosts}}))
         settings = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "SLIPWAY_"))},
@@ -151,6 +155,7 @@ class Controller:
         assert done.returncode == 0, done.stdout + done.stderr
         told = dict(re.findall(r'ok: \[(\w+)\] => \{\s+"msg": "result (\S+)"', done.stdout))
         assert set(told) == set(cases), done.stdout
+        self.said = " ".join((done.stdout + done.stderr).split())
         results = {}
         for name, text in told.items():
             results[name], mode = json.loads(base64.b64decode(text))
@@ -253,6 +258,14 @@ def test_macos_tells_a_process_by_ps(tmp_path, monkeypatch):
     assert gone(known), "another process has its number"
     (tmp_path / "sysctl").unlink()
     assert (identity(os.getpid()), gone(known)) == ("", False)
+
+
+def test_hosts_that_the_limit_leaves_out_are_told(controller, plain):
+    assert plain["looked"]["left_out"] == []
+    looks = ("release", {"phases": ["preflight"]})
+    results = controller.run("--limit=all:!away:!afar", others=["afar", "away"], first=looks, second=looks)
+    assert [result["left_out"] for result in results.values()] == [["afar", "away"]] * 2
+    assert controller.said.count("--limit leaves out afar, away: what is live there stays as it is") == 1
 
 
 def test_artifact_that_is_not_on_the_controller(plain):

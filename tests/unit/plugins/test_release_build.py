@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.slipway.laravel.plugins.module_utils import _artifact, _git
 from ansible_collections.slipway.laravel.plugins.module_utils._build import Build
+from ansible_collections.slipway.laravel.plugins.module_utils._requirements import different
 
 
 @pytest.fixture
@@ -1173,6 +1174,63 @@ def test_what_hosts_lack_is_told_before_anything_is_built(build, demanding, home
     )
     assert "composer" not in calls(home)
     assert build("work", offers={"web2": well}, _ansible_check_mode=check)[0] == 0
+
+
+def with_env(*differing, **prints):
+    """What a host has whose values give these prints."""
+    return {**offer(), "differing": list(differing), "env": {"path": "", "keys": [], "problem": "", "prints": prints}}
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_hosts_with_another_key_each_are_no_fleet(build, home, check):
+    offers = {
+        "web1": with_env(APP_KEY="a1", DB_HOST="b1"),
+        "web2": with_env(APP_KEY="a2", DB_HOST="b1"),
+        "web3": with_env(APP_KEY="a1", DB_HOST="b1"),
+        # One has its key elsewhere, one has no .env, and one cannot be asked.
+        "web4": with_env(DB_HOST="b1"),
+        "web5": {**offer(), "env": None},
+        "web6": {},
+    }
+    code, result = build("work", offers=offers, _ansible_check_mode=check)
+    assert (code, result["msg"]) == (
+        1,
+        "build: not ready for work, nothing was changed: the hosts have another APP_KEY each (web1, web3 / web2): what "
+        "one of them has encrypted, such as sessions, another cannot read; run the site playbook on all of them, or "
+        "correct their .env; or name it in release_differing_env, when they have nothing in common",
+    )
+    assert "composer" not in calls(home)
+    del offers["web2"]
+    assert build("work", offers=offers, _ansible_check_mode=check)[0] == 0
+
+
+def test_other_differences_between_hosts_are_told(build, run_module):
+    offers = {
+        "web1": with_env("SERVER_*", A="1", DB_HOST="b1", REDIS_HOST="c1", SERVER_NAME="d1", APP_PREVIOUS_KEYS="e1"),
+        "web2": with_env("SERVER_*", A="1", DB_HOST="b1", REDIS_HOST="c1", SERVER_NAME="d2"),
+        "worker": with_env(A="1", DB_HOST="b2", MAIL_HOST="f1"),
+    }
+    code, result = build("work", offers=offers)
+    assert code == 0, result
+    warnings = json.dumps(result.get("warnings")) + run_module.stderr
+    assert (
+        "the hosts have another .env each: DB_HOST, MAIL_HOST, REDIS_HOST (web1, web2 / worker); run the site playbook "
+        "on all of them, or correct it; or name what is meant to differ in release_differing_env"
+    ) in " ".join(warnings.split())
+    assert different({host: with_env(APP_KEY="a", DB_HOST="b") for host in ("web1", "web2")}) == ("", "")
+
+
+@pytest.mark.parametrize(
+    "offers",
+    [
+        {"a": with_env("APP_KEY", APP_KEY="1"), "b": with_env(APP_KEY="2")},
+        {"a": {**with_env(APP_KEY="1"), "kind": "node"}, "b": {**with_env(APP_KEY="2"), "kind": "node"}},
+        {"": with_env(APP_KEY="1")},
+    ],
+    ids=["meant", "of Node", "alone"],
+)
+def test_key_that_may_differ(build, offers):
+    assert build("work", offers=offers)[0] == 0
 
 
 @pytest.mark.parametrize("fetched", [False, True])

@@ -118,6 +118,18 @@ def test_resumed_run_has_a_timeline_of_its_own(directory):
     assert "1 host, 3.1 s" in content
 
 
+def test_hosts_that_were_left_out_are_told(directory):
+    told = Told(directory, "r1", hosts=["web1"], left_out=["web2", HOSTILE])
+    told.end()
+    entries = told.file.entries
+    assert report(entries, AFTER)["left_out"] == ["web2", HOSTILE]
+    (line,) = [line for line in markdown(entries).splitlines() if "Left out by --limit" in line]
+    assert line.startswith("| Left out by --limit | web2, ")
+    content = page(entries, AFTER, "r1.jsonl")
+    assert "<dt>Left out by --limit</dt><dd>" in content
+    assert HOSTILE not in content
+
+
 def test_markdown_of_the_same_record_is_the_same_and_has_the_sign_offs(directory):
     entries = read(full_release(directory, text=HOSTILE))
     lines = markdown(entries).splitlines()
@@ -171,7 +183,7 @@ def chained(events):
 
 ODD = [None, [], {}, "text", -1, 1e300, True, [None], {"a": None}, [[]], {"stages": 1}, {"stages": {"during": [3]}}]
 KEYS = {
-    "run": ["hosts", "version", "user", "later"],
+    "run": ["hosts", "left_out", "version", "user", "later"],
     "phase": [
         "phase",
         "host",
