@@ -73,6 +73,24 @@ def test_what_is_no_longer_listed_is_removed_and_what_others_made_stays(apply, e
     assert not apply({"sites/one": "1"})[1]["changed"]
 
 
+def test_what_is_kept_goes_with_a_later_run(apply, etc):
+    apply({"one/pool": "1", "one/main": "1", "two/other": "2"})
+    keep = [f"{etc}/one/*", f"{etc}/none"]
+    result = apply({"two/pool": "1"}, keep=keep)[1]
+    assert (result["removed_paths"], result["kept_paths"]) == (
+        [str(etc / "two/other")],
+        [str(etc / "one/main"), str(etc / "one/pool")],
+    )
+    result = apply({"two/pool": "1"}, keep=keep)[1]
+    assert (result["changed"], len(result["kept_paths"])) == (False, 2)
+    result = apply({"two/pool": "1"})[1]
+    assert (sorted(result["removed_paths"]), result["kept_paths"]) == (
+        [str(etc / "one/main"), str(etc / "one/pool")],
+        [],
+    )
+    assert tree(etc) == {"two/pool": "1"}
+
+
 def test_a_directory_that_others_use_is_left(apply, etc):
     apply({"pool": {"state": "directory"}})
     (etc / "pool/theirs").write_text("x")
