@@ -90,6 +90,18 @@ def test_new_application(lay_out, www):
     assert re.search(r"changed=0 .*failed=0", done.stdout), done.stdout
 
 
+def test_deploy_key_that_is_no_longer_given_is_removed_and_one_of_another_hand_stays(lay_out, www):
+    key = www / "app/.slipway/deploy_key"
+    assert lay_out().returncode == 0
+    done = lay_out(release_deploy_key="")
+    assert (done.returncode, key.exists()) == (0, False), done.stdout
+    assert "the key" not in done.stdout
+    key.write_text("by hand\n")
+    done = lay_out(release_deploy_key="")
+    assert re.search(r"changed=0 .*failed=0", done.stdout), done.stdout
+    assert key.read_text() == "by hand\n"
+
+
 def test_environment_is_open_to_the_group_for_a_worker_of_another_user(lay_out, www):
     done = lay_out(release_workers=[{"name": "default"}, {"name": "mail", "user": "mailer"}])
     assert done.returncode == 0, done.stdout
