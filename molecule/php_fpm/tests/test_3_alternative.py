@@ -126,5 +126,5 @@ def test_a_version_that_no_pool_wants_stops(host, php, converge_pools, visitors)
 
 
 def test_links_come_back_with_the_host(host, php):
-    host.check_output(f"rm {SHOP}; systemd-tmpfiles --create")
+    host.check_output(f"rm {SHOP}; systemd-tmpfiles --create /etc/tmpfiles.d/slipway-php-fpm.conf")
     assert host.check_output(f"readlink {SHOP}") == f"/run/php/shop-{php}.sock"
