@@ -11,6 +11,8 @@ author: The slipway.laravel authors (@slipway)
 description:
   - Fills in what a pool does not name itself. Pools without a number of children share evenly what the others leave of
     O(children), over all versions of PHP.
+  - A socket that is a file gets the version into its name, and a link of the wanted name leads there, so that a pool
+    can move to another version by one rename, while both versions listen.
 options:
   _input:
     description:
@@ -66,12 +68,14 @@ pools: "{{ [{'name': 'app'}] | slipway.laravel.php_fpm_pools(user='deploy', web_
 RETURN = r"""
 _value:
   description:
-    - The pools, each with V(name), V(version), V(user), V(sockets), V(groups), V(secret) (it has an environment of its
-      own) and the complete V(settings).
+    - The pools, each with V(name), V(version), V(user), V(sockets) (where others find it), V(links) (those of them that
+      are links, and where they lead), V(groups), V(secret) (it has an environment of its own) and the complete
+      V(settings).
   type: list
   elements: dictionary
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -80,6 +84,7 @@ from ansible.module_utils.datatag import native_type_name
 
 STATUS_PATH = "/fpm-status"
 PING_PATH = "/fpm-ping"
+LISTEN_KEYS = ("listen", "pm.status_listen")
 
 
 def process_manager(pm: str, children: int) -> dict[str, Any]:
@@ -103,6 +108,12 @@ def status_pages(name: str, version: str) -> dict[str, str]:
     if not version.startswith(("5.", "7.")):
         pages["pm.status_listen"] = f"/run/php/{name}-status.sock"
     return pages
+
+
+def of_version(path: str, version: str) -> str:
+    """The socket that a version makes, which a link of the given path leads to."""
+    stem, suffix = os.path.splitext(path)
+    return f"{stem}-{version}{suffix}"
 
 
 def php_values(
@@ -173,12 +184,16 @@ def php_fpm_pools(
             **{f"env[{key}]": value for key, value in (pool.get("env") or {}).items()},
             **own,
         }
+        sockets = {key: str(complete[key]) for key in LISTEN_KEYS if complete.get(key)}
+        links = {path: of_version(path, its_version) for path in sockets.values() if path.startswith("/")}
+        complete |= {key: links.get(path, complete[key]) for key, path in sockets.items()}
         result.append(
             {
                 "name": name,
                 "version": its_version,
                 "user": complete["user"],
-                "sockets": [str(complete[key]) for key in ("listen", "pm.status_listen") if complete.get(key)],
+                "sockets": list(sockets.values()),
+                "links": links,
                 "groups": [str(complete[key]) for key in ("group", "listen.group") if complete.get(key)],
                 "secret": bool(pool.get("env")),
                 "settings": complete,

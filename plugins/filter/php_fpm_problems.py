@@ -20,6 +20,13 @@ options:
     description: Children that the host's memory carries for all pools together.
     type: int
     required: true
+  before:
+    description:
+      - Pools as they run, each with V(name), V(version) and V(sockets). One that listens on a port cannot move to
+        another version, since two versions cannot share the port.
+    type: list
+    elements: dictionary
+    default: []
 """
 
 EXAMPLES = r"""
@@ -95,14 +102,32 @@ def of_manager(name: str, settings: Mapping[str, Any]) -> Iterator[str]:
         yield f"pool {name} does not keep {told}: correct the numbers, or leave them to the role"
 
 
-def php_fpm_problems(pools: Sequence[Mapping[str, Any]], children: int) -> list[str]:
+def of_ports(pools: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Ports that another version listens on, and would still listen on when this one starts."""
+    taken = {socket: pool for pool in before for socket in pool["sockets"] if not socket.startswith("/")}
+    for pool in pools:
+        for socket in pool["sockets"]:
+            old = taken.get(socket)
+            if old and old["version"] != pool["version"]:
+                yield (
+                    f"pool {pool['name']} wants {socket} for PHP {pool['version']}, where pool {old['name']} of PHP"
+                    f" {old['version']} listens: let it listen on a path, which can move between versions, or on"
+                    " another port, or take the pool out of php_fpm_pools for one run"
+                )
+
+
+def php_fpm_problems(
+    pools: Sequence[Mapping[str, Any]], children: int, before: Sequence[Mapping[str, Any]] = ()
+) -> list[str]:
     """What is wrong with the pools, one by one and together."""
     found = [] if pools else ["php_fpm_pools is empty, but PHP-FPM does not start without a pool: name at least one"]
     names = [pool["name"] for pool in pools]
     found += [f"php_fpm_pools names {name} twice: every pool needs a name of its own" for name in twice(names)]
-    for socket in twice([socket for pool in pools for socket in pool["sockets"]]):
-        those = " and ".join(pool["name"] for pool in pools if socket in pool["sockets"])
+    taken = {pool["name"]: [*pool["sockets"], *pool["links"].values()] for pool in pools}
+    for socket in twice([socket for sockets in taken.values() for socket in sockets]):
+        those = " and ".join(name for name, sockets in taken.items() if socket in sockets)
         found.append(f"pools {those} both listen on {socket}: give one of them another place")
+    found += of_ports(pools, before)
     for pool in pools:
         found += of_pool(pool)
     if not found:

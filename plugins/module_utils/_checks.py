@@ -19,7 +19,14 @@ import time
 from typing import TYPE_CHECKING, Any, Callable
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.slipway.laravel.plugins.module_utils import _dns, _endpoint, _fastcgi, _logs, _processes
+from ansible_collections.slipway.laravel.plugins.module_utils import (
+    _dns,
+    _endpoint,
+    _fastcgi,
+    _fpm_scripts,
+    _logs,
+    _processes,
+)
 from ansible_collections.slipway.laravel.plugins.module_utils._artisan import Artisan, ArtisanError
 from ansible_collections.slipway.laravel.plugins.module_utils._layout import Layout, LayoutError
 from ansible_collections.slipway.laravel.plugins.module_utils._look import look
@@ -264,7 +271,7 @@ class Facts:
         if not address:
             return {"not_here": "it has no PHP-FPM"}
         # What the release has put there to ask by; this changes nothing.
-        script = os.path.join(self._layout.private_dir, "opcache.php")
+        script = _fpm_scripts.path_of(self._layout, "opcache", _fpm_scripts.OPCACHE)
         if not os.path.isfile(script):
             raise MissingError(f"{script} does not exist, by which PHP-FPM is asked", "release once; it is made then")
         try:

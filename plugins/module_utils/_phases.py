@@ -27,6 +27,7 @@ from ansible_collections.slipway.laravel.plugins.module_utils import (
     _assets,
     _endpoint,
     _fastcgi,
+    _fpm_scripts,
     _probe,
     _processes,
     _rollback,
@@ -36,7 +37,6 @@ from ansible_collections.slipway.laravel.plugins.module_utils._artisan import (
     Artisan,
     ArtisanError,
     error_text,
-    fingerprint,
 )
 from ansible_collections.slipway.laravel.plugins.module_utils._errors import MigrationError, SnapshotError
 from ansible_collections.slipway.laravel.plugins.module_utils._layout import (
@@ -64,21 +64,6 @@ if TYPE_CHECKING:
 STORAGE_DIRS = ("app/public", "framework/cache/data", "framework/sessions", "framework/views", "logs")
 # Those that nginx serves nothing of: sessions, what is cached, and logs.
 _PRIVATE_DIRS = ("framework", "framework/cache", *STORAGE_DIRS[1:])
-
-# Read by PHP-FPM itself, outside of the application and of what nginx serves. A directory to forget is one whose files
-# were replaced: PHP-FPM does not look at a file twice.
-_OPCACHE_PHP = """<?php
-header('Content-Type: application/json');
-if (isset($_GET['forget']) && function_exists('opcache_get_status')) {
-    foreach (array_keys((opcache_get_status(true) ?: [])['scripts'] ?? []) as $file) {
-        if (strpos($file, $_GET['forget'] . '/') === 0) {
-            opcache_invalidate($file, true);
-        }
-    }
-}
-$status = function_exists('opcache_get_status') ? opcache_get_status(false) : false;
-echo json_encode($status ? $status + ['preload' => ini_get('opcache.preload')] : false);
-"""
 
 # Seconds for which a worker has to last before it counts: one whose code is bad starts, and ends when it has loaded it,
 # and one that cannot reach its queue a second later. Laravel has loaded its own in 0.2 s, and in 1 s on a machine with
@@ -818,9 +803,7 @@ class Phases(DatabasePhases, MaintenancePhases):
         """Ask PHP-FPM for the state of OPcache; empty where there is none, or no answer."""
         if not self.params["fpm_socket"]:
             return {}
-        script = os.path.join(self.layout.private_dir, "opcache.php")
-        if not fingerprint(script):
-            write_atomic(script, _OPCACHE_PHP)
+        script = _fpm_scripts.write(self.layout, "opcache", _fpm_scripts.OPCACHE)
         try:
             answer = _fastcgi.get(self.params["fpm_socket"], script, uri, timeout=timeout)
             status = json.loads(answer.body or "false")

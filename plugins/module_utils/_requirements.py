@@ -18,9 +18,8 @@ import json
 import os
 from typing import TYPE_CHECKING, Any, Callable
 
-from ansible_collections.slipway.laravel.plugins.module_utils import _fastcgi, _probe
+from ansible_collections.slipway.laravel.plugins.module_utils import _fastcgi, _fpm_scripts, _probe
 from ansible_collections.slipway.laravel.plugins.module_utils._dotenv import compiled
-from ansible_collections.slipway.laravel.plugins.module_utils._layout import write_atomic
 from ansible_collections.slipway.laravel.plugins.module_utils._versions import satisfies
 
 if TYPE_CHECKING:
@@ -95,14 +94,11 @@ def offer_of(module: AnsibleModule, layout: Layout, environment: dict[str, str])
 
 def _ask_fpm(module: AnsibleModule, layout: Layout, offer: dict[str, Any]) -> None:
     address = module.params["fpm_socket"]
-    script = os.path.join(layout.private_dir, "runtime.php")
     code = f"<?php\n{_PHP}\n"
-    # Of this version of the collection.
-    written = os.path.isfile(script) and os.path.getsize(script) == len(code)
-    if not address or (module.check_mode and not written):
+    script = _fpm_scripts.path_of(layout, "runtime", code)
+    if not address or (module.check_mode and not os.path.isfile(script)):
         return
-    if not written:
-        write_atomic(script, code)
+    _fpm_scripts.write(layout, "runtime", code)
     try:
         offer["interpreters"][_FPM] = _told(_fastcgi.get(address, script, timeout=_probe.PATIENCE).body)
     except (_fastcgi.FastCGIError, ValueError) as exc:

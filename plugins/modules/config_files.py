@@ -89,6 +89,13 @@ options:
         description: Keep the content out of the diff.
         type: bool
         default: false
+  keep:
+    description:
+      - Files that stay for now though they are no longer listed, as patterns in which V(*) stands for anything; for
+        what a service that still runs reads. They are remembered, and go with a later run that does not keep them.
+    type: list
+    elements: str
+    default: []
   check:
     description: Command that looks at all files once they are in place, as a list of arguments without a shell.
     type: list
@@ -143,10 +150,16 @@ removed_paths:
   type: list
   elements: str
   returned: success
+kept_paths:
+  description: Files that are no longer listed and that O(keep) left.
+  type: list
+  elements: str
+  returned: success
 """
 
 import contextlib
 import fcntl
+import fnmatch
 import grp
 import json
 import os
@@ -332,10 +345,13 @@ class Change:
 
     def __init__(self, module: AnsibleModule, entries: list[dict[str, Any]], known: list[str]) -> None:
         self.module = module
+        keep: list[str] = module.params["keep"]
         self.secrets: set[str] = {entry["path"] for entry in entries if entry["secret"]}
         self.validators: dict[str, list[str]] = {e["path"]: e["validate"] for e in entries if e["validate"]}
         wanted = {entry["path"]: wanted_state(entry, module.check_mode) for entry in entries}
-        stale = [path for path in known if path not in wanted]
+        unlisted = [path for path in known if path not in wanted]
+        self.kept = [path for path in unlisted if any(fnmatch.fnmatchcase(path, pattern) for pattern in keep)]
+        stale = [path for path in unlisted if path not in self.kept]
         # A directory is left when others have put something into it.
         wanted.update((path, ABSENT) for path in stale if not os.path.isdir(path) or not os.listdir(path))
         self.steps: list[tuple[str, State, State]] = []
@@ -444,12 +460,16 @@ def run(module: AnsibleModule, entries: list[dict[str, Any]]) -> dict[str, Any]:
     if by and not module.params["take_over"]:
         gone = [path for path, _before, after in change.steps if after.kind == "absent" and path not in paths]
         refuse_theirs(gone, writers, by)
-    owned = sorted(entry["path"] for entry in entries if entry["state"] != "absent")
-    written = {path: sorted({*writers.get(path, []), *by}) for path in owned if by or writers.get(path)}
+    wanted = {entry["path"] for entry in entries if entry["state"] != "absent"}
+    owned = sorted([*wanted, *change.kept])
+    # What is kept has not been written by this inventory, and may be of another one.
+    by_now = {path: {*writers.get(path, []), *(by if path in wanted else [])} for path in owned}
+    written = {path: sorted(names) for path, names in by_now.items() if names}
     result = {
         "changed": bool(change.steps),
         "changed_paths": [path for path, _before, after in change.steps if after.kind != "absent"],
         "removed_paths": [path for path, _before, after in change.steps if after.kind == "absent"],
+        "kept_paths": change.kept,
         "diff": [describe(path, before, after, path in change.secrets) for path, before, after in change.steps],
     }
     if module.check_mode:
@@ -494,6 +514,7 @@ def main() -> None:
         argument_spec={
             "name": {"type": "str", "required": True},
             "files": {"type": "list", "elements": "dict", "default": [], "options": file_options, "no_log": True},
+            "keep": {"type": "list", "elements": "str", "default": []},
             "check": {"type": "list", "elements": "str", "default": []},
             "by": {"type": "list", "elements": "str", "default": []},
             "take_over": {"type": "bool", "default": False},

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from fnmatch import fnmatchcase
 
 import pytest
 from ansible_collections.slipway.laravel.plugins.filter.php_fpm_problems import php_fpm_problems
@@ -18,19 +20,60 @@ def test_pool(role):
     assert text.startswith(";\n; Ansible managed\n;\n[shop]\n")
     for line in (
         "user = shop",
-        "listen = /run/php/shop.sock",
+        "listen = /run/php/shop-8.4.sock",
         "listen.owner = shop",
         "listen.group = www-data",
         "listen.mode = 0660",
         "clear_env = yes",
         "pm = dynamic",
         "pm.max_children = 32",
-        "pm.status_listen = /run/php/shop-status.sock",
+        "pm.status_listen = /run/php/shop-status-8.4.sock",
         "request_slowlog_timeout = 5s",
         "slowlog = /var/log/php-fpm/shop.slow.log",
     ):
         assert f"{line}\n" in text
     assert "php_admin_value[disable_functions] = dl,exec," in text
+
+
+def test_others_find_a_pool_whatever_its_version(role):
+    pools = [{"name": "shop"}, {"name": "old", "version": "8.2", "listen": "/srv/old"}, {"name": "a", "listen": "9001"}]
+    php = role("php_fpm", php_fpm_pools=pools)
+    assert "listen = /srv/old-8.2\n" in pool_file(php, 1)
+    told = json.loads(php.render("etc/slipway/php-fpm.json.j2"))["pools"]
+    assert [pool["sockets"] for pool in told] == [
+        ["/run/php/shop.sock", "/run/php/shop-status.sock"],
+        ["/srv/old", "/run/php/old-status.sock"],
+        ["9001", "/run/php/a-status.sock"],
+    ]
+    assert told[1]["links"] == {"/srv/old": "/srv/old-8.2", "/run/php/old-status.sock": "/run/php/old-status-8.2.sock"}
+    lines = php.render("etc/tmpfiles.d/slipway-php-fpm.conf.j2").splitlines()
+    assert "L+ /srv/old - - - - /srv/old-8.2" in lines
+    assert "L+ /run/php/shop.sock - - - - /run/php/shop-8.4.sock" in lines
+
+
+def test_a_pool_that_moves_keeps_the_files_of_its_old_version(role):
+    php = role("php_fpm", php_fpm_pools=[{"name": "shop"}, {"name": "old", "version": "8.2"}])
+    kept = php.value("__php_fpm_kept_files")
+    for path in ("pool.d/shop.conf", "pool.d/old.conf", "pool.d/00-slipway.conf", "conf.d/99-slipway.ini"):
+        assert any(fnmatchcase(f"/etc/php/8.1/fpm/{path}", pattern) for pattern in kept)
+    assert not any(fnmatchcase("/etc/php/8.1/fpm/pool.d/gone.conf", pattern) for pattern in kept)
+    paths = [file["path"] for file in php.value("__php_fpm_files")]
+    assert "/etc/tmpfiles.d/slipway-php-fpm.conf" in paths
+
+
+def test_a_port_cannot_move_to_another_version(role):
+    before = [
+        {"name": "a", "version": "8.2", "sockets": ["127.0.0.1:9001"]},
+        {"name": "b", "version": "8.2", "sockets": ["/run/php/b.sock"]},
+    ]
+    told = base64.b64encode(json.dumps({"pools": before}).encode()).decode()
+    pools = [{"name": "a", "listen": "127.0.0.1:9001"}, {"name": "b"}]
+    php = role("php_fpm", php_fpm_pools=pools, __php_fpm_asked={"stdout_lines": ["program", f"before {told}"]})
+    pools, children = php.value("__php_fpm_pools"), int(php.value("__php_fpm_children"))
+    (problem,) = php_fpm_problems(pools, children, php.value("__php_fpm_before"))
+    assert "pool a wants 127.0.0.1:9001 for PHP 8.4, where pool a of PHP 8.2 listens" in problem
+    assert php_fpm_problems(pools, children, [{**pool, "version": "8.4"} for pool in before]) == []
+    assert role("php_fpm").value("__php_fpm_before") == []
 
 
 def test_pools_of_all_versions_share_the_children(role):
@@ -159,6 +202,10 @@ def test_repository(role, platform, line):
         (
             {"php_fpm_pools": [{"name": "a"}, {"name": "b", "listen": "/run/php/a.sock"}]},
             "both listen on /run/php/a.sock",
+        ),
+        (
+            {"php_fpm_pools": [{"name": "a", "version": "8.2"}, {"name": "b", "listen": "/run/php/a-8.2.sock"}]},
+            "both listen on /run/php/a-8.2.sock",
         ),
         ({"php_fpm_pools": [{"name": "a", "listen": "a.sock"}]}, "cannot listen on 'a.sock'"),
         ({"php_fpm_pools": [{"name": "a", "version": "8"}]}, "wants PHP '8'"),

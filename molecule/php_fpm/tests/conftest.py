@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -41,6 +42,47 @@ def probe(ask):
         return json.loads(ask("/srv/www/probe.php", socket, query))
 
     return request
+
+
+VISIT = (
+    (Path(__file__).parents[3] / "plugins/module_utils/_fastcgi.py").read_text()
+    + """
+import json, pathlib
+failed, answered = [], 0
+while not pathlib.Path("/run/visitors-go").exists():
+    try:
+        assert get("/run/php/shop.sock", "/srv/www/probe.php", "/").status == 200
+        answered += 1
+    except (AssertionError, FastCGIError) as error:
+        failed.append(str(error))
+print(json.dumps({"failed": failed, "answered": answered}))
+"""
+)
+
+
+@pytest.fixture
+def visitors(host):
+    """Three visitors, one request after the other each, for as long as the block takes."""
+
+    @contextlib.contextmanager
+    def come():
+        found = {"failed": [], "answered": 0}
+        start = "python3 -c %s >/run/visitor-{0}.txt 2>&1 & echo $! >/run/visitor-{0}.pid"
+        host.run("rm -f /run/visitor*")
+        for number in range(3):
+            host.run(start.format(number), VISIT)
+        try:
+            yield found
+        finally:
+            host.run("touch /run/visitors-go")
+            wait = "for file in /run/visitor-*.pid; do while kill -0 $(cat $file); do sleep 0.1; done; done 2>/dev/null"
+            told = host.run(f"{wait}; cat /run/visitor-*.txt").stdout
+        for line in told.splitlines():
+            one = json.loads(line)
+            found["failed"] += one["failed"]
+            found["answered"] += one["answered"]
+
+    return come
 
 
 @pytest.fixture

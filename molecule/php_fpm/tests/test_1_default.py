@@ -13,7 +13,8 @@ def test_the_service_runs_with_the_pools_alone(host, php):
     assert files == ["00-slipway.conf", "second.conf", "shop.conf"]
     for name in ("shop", "second"):
         for path in (f"/run/php/{name}.sock", f"/run/php/{name}-status.sock"):
-            socket = host.file(path)
+            assert host.file(path).is_symlink
+            socket = host.file(host.check_output(f"readlink {path}"))
             assert (socket.user, socket.group, socket.mode) == (name, "www-data", 0o660)
     assert host.file(f"/etc/php/{php}/fpm/pool.d/second.conf").mode == 0o640
     assert host.file("/var/log/php-fpm").mode == 0o750

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
+
 testinfra_hosts = ["ansible://role_hosts"]
 LEGACY = "127.0.0.1:9001"
+SHOP = "/run/php/shop.sock"
 
 
 def test_every_version_has_its_pools(host, php):
@@ -24,7 +27,7 @@ def test_a_pool_that_is_not_listed_any_more_is_gone(host):
 
 
 def test_sockets_follow_their_pool(host):
-    shop, admin = host.file("/run/php/shop.sock"), host.file("/run/php/admin.sock")
+    shop, admin = (host.file(host.check_output(f"readlink /run/php/{name}.sock")) for name in ("shop", "admin"))
     assert (shop.user, shop.group, shop.mode) == ("shop", "adm", 0o660)
     assert (admin.user, admin.group, admin.mode) == ("second", "adm", 0o600)
     assert host.socket(f"tcp://{LEGACY}").is_listening
@@ -74,12 +77,54 @@ def test_the_command_line_has_its_version(host):
     assert host.check_output("/usr/local/bin/composer").startswith("Composer version 2.99.1 ")
 
 
-def test_a_version_that_no_pool_wants_stops(host, converge_alternative):
-    less = {"php_fpm_pools": [{"name": "shop"}], "php_fpm_cli_version": "{{ php_fpm_version }}"}
-    done = converge_alternative("--extra-vars", json.dumps(less), "--limit", f"*-{host.check_output('hostname')}")
+@pytest.fixture(name="converge_pools")
+def converge_pools_fixture(host, converge_alternative):
+    """Run the role on this host with other pools."""
+
+    def converge(*pools, **variables):
+        given = json.dumps({"php_fpm_pools": pools, **variables})
+        return converge_alternative("--extra-vars", given, "--limit", f"*-{host.check_output('hostname')}")
+
+    return converge
+
+
+def test_a_pool_moves_to_another_version_while_visitors_come(host, php, converge_pools, visitors):
+    others = [{"name": "admin", "max_children": 3}, {"name": "legacy", "version": "8.1", "listen": LEGACY}]
+    with visitors() as came:
+        done = converge_pools({"name": "shop", "version": "8.1"}, *others)
+        assert done.status == 0, done.errors
+        assert host.check_output(f"readlink {SHOP}") == "/run/php/shop-8.1.sock"
+        assert sorted(host.check_output("ls /etc/php/8.1/fpm/pool.d").split())[1:] == ["legacy.conf", "shop.conf"]
+        assert sorted(host.check_output(f"ls /etc/php/{php}/fpm/pool.d").split())[1:] == ["admin.conf"]
+        assert not host.file(f"/run/php/shop-{php}.sock").exists
+        assert host.service(f"php{php}-fpm").is_running
+    assert came["failed"] == []
+    assert came["answered"] > 0
+
+
+def test_a_port_does_not_move(host, php, converge_pools):
+    moved = {"name": "legacy", "version": php, "listen": LEGACY}
+    done = converge_pools({"name": "shop", "version": "8.1"}, moved)
+    assert f"pool legacy wants {LEGACY} for PHP {php}, where pool legacy of PHP 8.1 listens" in done.output
+    assert host.socket(f"tcp://{LEGACY}").is_listening
+
+
+def test_a_version_that_no_pool_wants_stops(host, php, converge_pools, visitors):
+    with visitors() as came:
+        done = converge_pools({"name": "shop"}, php_fpm_cli_version="{{ php_fpm_version }}")
     assert done.status == 0, done.errors
+    assert came["failed"] == []
+    assert came["answered"] > 0
+    assert host.check_output(f"readlink {SHOP}") == f"/run/php/shop-{php}.sock"
     assert not host.service("php8.1-fpm").is_running
     assert not host.service("php8.1-fpm").is_enabled
     assert not host.file("/etc/php/8.1/fpm/pool.d/legacy.conf").exists
+    assert not host.file("/etc/systemd/system/php8.1-fpm.service.d/slipway.conf").exists
     assert not host.socket(f"tcp://{LEGACY}").is_listening
-    assert not host.file("/run/php/admin.sock").exists
+    assert not host.file("/run/php/admin.sock").is_symlink
+    assert converge_pools({"name": "shop"}, php_fpm_cli_version="{{ php_fpm_version }}").changed == 0
+
+
+def test_links_come_back_with_the_host(host, php):
+    host.check_output(f"rm {SHOP}; systemd-tmpfiles --create /etc/tmpfiles.d/slipway-php-fpm.conf")
+    assert host.check_output(f"readlink {SHOP}") == f"/run/php/shop-{php}.sock"

@@ -17,4 +17,5 @@ getent group $(named group) | sed 's/:.*//; s/^/group /' || true
 [ ! -e /etc/apt/keyrings/slipway-php.asc ] || echo "key $(base64 -w 0 /etc/apt/keyrings/slipway-php.asc)"
 [ ! -x /usr/local/bin/composer ] || COMPOSER_ALLOW_SUPERUSER=1 /usr/local/bin/composer --version --no-ansi 2>/dev/null |
   sed -n 's/^Composer version \([0-9.]*\).*/composer \1/p'
+[ ! -e /etc/slipway/php-fpm.json ] || echo "before $(base64 -w 0 /etc/slipway/php-fpm.json)"
 [ ! -e /etc/slipway/php-fpm.json ] || [ ! -x /usr/local/sbin/slipway-php-fpm ] || echo program

@@ -3,6 +3,7 @@
 
 check    the files: PHP-FPM accepts them, nothing overrides what the role has written, no directive is unknown
 pending  what the running services have not taken up yet, as JSON
+link     leads the sockets that others know to the versions that have them now, once those listen
 running  the services: every pool answers and runs with the files as they are now
 """
 
@@ -20,8 +21,11 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 WANTED = "/etc/slipway/php-fpm.json"
+ETC = "/etc/php"
+UNITS = "/usr/lib/systemd/system"
 UNIT_KEYS = ("ActiveState", "UnitFileState", "NeedDaemonReload", "ExecMainStartTimestampMonotonic")
 # systemd tells these in a form of its own: a set of calls, or seconds in words.
 UNIT_TOLD_OTHERWISE = ("SystemCallFilter", "SystemCallErrorNumber", "TimeoutStopSec", "KillSignal")
@@ -76,7 +80,7 @@ def check_pools(version: str, pools: list[dict]) -> list[str]:
         errors = re.findall(r"(?:ERROR|ALERT|Fatal error): (.*)", output) or [output]
         return [f"PHP-FPM {version}: {error}" for error in errors]
     effective = settings_of(output)
-    folder = f"/etc/php/{version}/fpm/pool.d"
+    folder = f"{ETC}/{version}/fpm/pool.d"
     problems = []
     for name in ["00-slipway", *(pool["name"] for pool in pools)]:
         with open(f"{folder}/{name}.conf", encoding="utf-8") as handle:
@@ -91,7 +95,7 @@ def check_pools(version: str, pools: list[dict]) -> list[str]:
 
 
 def check_ini(version: str, sapi: str, program: str) -> list[str]:
-    path = f"/etc/php/{version}/{sapi}/conf.d/99-slipway.ini"
+    path = f"{ETC}/{version}/{sapi}/conf.d/99-slipway.ini"
     output = run(program, "-d", "error_reporting=32767", "-i")[1]
     effective = {
         line[0]: value_of(line[-1]) for line in (row.split(" => ") for row in output.splitlines()) if len(line) == 3
@@ -129,7 +133,7 @@ def unit(version: str, *more: str) -> dict[str, str]:
 
 def newest(version: str) -> float:
     """When a file that PHP-FPM reads was last changed, added or removed."""
-    base = f"/etc/php/{version}/fpm"
+    base = f"{ETC}/{version}/fpm"
     paths = [f"{base}/{name}" for name in ("php.ini", "php-fpm.conf", "conf.d", "pool.d")]
     paths += glob.glob(f"{base}/conf.d/*.ini") + glob.glob(f"{base}/pool.d/*.conf")
     return max(os.stat(path).st_mtime for path in paths if os.path.exists(path))
@@ -150,6 +154,29 @@ def restart_needed(version: str, state: dict[str, str]) -> bool:
     return state["NeedDaemonReload"] == "yes" or os.stat(drop_in).st_mtime > started
 
 
+def wanted_links(wanted: dict) -> dict[str, str]:
+    return {link: target for pool in wanted["pools"] for link, target in pool["links"].items()}
+
+
+def led_to(link: str) -> str:
+    try:
+        return os.readlink(link)
+    except OSError:
+        return ""
+
+
+def old_links(wanted: dict) -> list[str]:
+    """Links to the sockets of pools that are no longer there."""
+    links, found = wanted_links(wanted), []
+    for folder in sorted({os.path.dirname(link) for link in links}):
+        for name in sorted(os.listdir(folder) if os.path.isdir(folder) else []):
+            path = os.path.join(folder, name)
+            stem, suffix = map(re.escape, os.path.splitext(path))
+            if path not in links and re.fullmatch(rf"{stem}-\d+\.\d+{suffix}", led_to(path)):
+                found.append(path)
+    return found
+
+
 def socket_differs(path: str, pool: dict) -> bool:
     """PHP-FPM keeps a socket over a reload as it was made."""
     if not pool["owner"] or not os.path.exists(path):
@@ -160,10 +187,18 @@ def socket_differs(path: str, pool: dict) -> bool:
 
 
 def unused(wanted: dict) -> list[str]:
-    """Services of versions that no pool of the role uses, and no pool of others either."""
-    installed = [re.search(r"php([\d.]+)-fpm", path) for path in glob.glob("/usr/lib/systemd/system/php*-fpm.service")]
-    versions = [match[1] for match in installed if match and match[1] not in wanted["versions"]]
-    return [version for version in versions if not glob.glob(f"/etc/php/{version}/fpm/pool.d/*.conf")]
+    """Services of versions that no pool of the role uses any more, and no pool of others either.
+
+    Pools that moved to another version still have their files here, until this one has stopped.
+    """
+    moved = {"00-slipway", *(pool["name"] for pool in wanted["pools"])}
+    installed = [re.search(r"php([\d.]+)-fpm", path) for path in glob.glob(f"{UNITS}/php*-fpm.service")]
+    found = []
+    for version in [match[1] for match in installed if match and match[1] not in wanted["versions"]]:
+        pools = {os.path.basename(path)[: -len(".conf")] for path in glob.glob(f"{ETC}/{version}/fpm/pool.d/*.conf")}
+        if not pools or ("00-slipway" in pools and pools <= moved):
+            found.append(version)
+    return found
 
 
 def pending(wanted: dict) -> dict[str, list]:
@@ -178,6 +213,8 @@ def pending(wanted: dict) -> dict[str, list]:
             found["restart"].append(version)
         elif newest(version) > loaded(version):
             found["reload"].append(version)
+    found["links"] = [link for link, target in wanted_links(wanted).items() if led_to(link) != target]
+    found["links"] += old_links(wanted)
     for version in unused(wanted):
         state = unit(version)
         if state["ActiveState"] == "active" or state["UnitFileState"] == "enabled":
@@ -185,8 +222,8 @@ def pending(wanted: dict) -> dict[str, list]:
     for pool in wanted["pools"]:
         found["sockets"] += [
             {"path": path, "owner": pool["owner"], "group": pool["group"], "mode": pool["mode"]}
-            for path in pool["sockets"]
-            if path.startswith("/") and socket_differs(path, pool)
+            for path in pool["links"].values()
+            if socket_differs(path, pool)
         ]
     program = f"/usr/bin/php{wanted['cli']}"
     if os.path.realpath("/usr/bin/php") != program:
@@ -202,6 +239,60 @@ def connect(address: str) -> socket.socket:
         return sock
     host, dummy, port = address.rpartition(":")
     return socket.create_connection((host.strip("[]*") or "127.0.0.1", int(port)), 5)
+
+
+def wait_for(condition: Callable[[], bool], deadline: float) -> bool:
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def listens(address: str) -> bool:
+    try:
+        connect(address).close()
+    except OSError:
+        return False
+    return True
+
+
+def lead(link: str, target: str) -> None:
+    """In one step: a request finds the old socket or the new one."""
+    temporary = f"{link}.slipway-{os.getpid()}"
+    os.symlink(target, temporary)
+    os.replace(temporary, link)
+
+
+def finish_queue(address: str, deadline: float) -> None:
+    """Wait until a pool has taken up what is queued on its socket: who comes last in the queue hangs up unheard."""
+    try:
+        with connect(address) as sock:
+            sock.settimeout(max(0.1, deadline - time.monotonic()))
+            sock.shutdown(socket.SHUT_WR)
+            sock.recv(1)
+    except OSError:
+        # It has gone already, or is too busy to be waited for.
+        return
+
+
+def link(wanted: dict) -> list[str]:
+    """Nothing is led anywhere before all that is new listens."""
+    deadline = time.monotonic() + wanted["wait"]
+    links = {link: target for link, target in wanted_links(wanted).items() if led_to(link) != target}
+    silent = [target for target in links.values() if not wait_for(lambda: listens(target), deadline)]  # noqa: B023
+    if silent:
+        return [f"PHP-FPM does not listen on {target}: everything leads where it did" for target in silent]
+    before = [led_to(link) for link in links]
+    for path, target in links.items():
+        # A socket in the link's place goes with the reload, and would take the link with it.
+        wait_for(lambda: os.path.islink(path) or not os.path.exists(path), time.monotonic() + 2)  # noqa: B023
+        lead(path, target)
+    for path in old_links(wanted):
+        os.unlink(path)
+    for path in filter(None, before):
+        finish_queue(path, time.monotonic() + wanted["wait"])
+    return []
 
 
 def page(address: str, path: str) -> str:
@@ -275,6 +366,8 @@ def main() -> None:
     command = sys.argv[1] if len(sys.argv) == 2 else ""
     if command == "pending":
         print(json.dumps(pending(wanted)))
+    elif command == "link":
+        sys.exit("\n".join(link(wanted)) or 0)
     elif command == "check":
         sys.exit("\n".join(check(wanted)) or 0)
     elif command == "running":

@@ -7,6 +7,7 @@ import errno
 import importlib
 import json
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -390,7 +391,10 @@ def read_params(connection):
 
 @pytest.fixture
 def fpm(tmp_path):
-    """A PHP-FPM played on a unix socket: it says fpm.stdout, or what by_script has for a script."""
+    """A PHP-FPM played on a unix socket: it says fpm.stdout, or what by_script has for a script.
+
+    A script is named there without the hash of its code.
+    """
     listener = socket.socket(socket.AF_UNIX)
     path = tmp_path / "fpm.sock"
     listener.bind(str(path))
@@ -410,7 +414,8 @@ def fpm(tmp_path):
             return  # somebody only looked whether it listens
         request = read_params(connection)
         state.requests.append(request)
-        stdout = state.by_script.get(os.path.basename(request["SCRIPT_FILENAME"]), state.stdout)
+        script = re.sub(r"-[0-9a-f]{12}\.php$", ".php", os.path.basename(request["SCRIPT_FILENAME"]))
+        stdout = state.by_script.get(script, state.stdout)
         for kind, content in ((7, state.stderr), (6, stdout)):
             for start in range(0, len(content), 60000):
                 connection.sendall(fastcgi_record(kind, content[start : start + 60000]))

@@ -127,6 +127,31 @@ def test_an_inventory_takes_over_a_host(apply, etc):
     assert apply({"main": "m"}, by=STAGING)[1]["removed_paths"] == [str(etc / "a")]
 
 
+def test_what_is_kept_goes_with_a_later_run(apply, etc):
+    apply({"one/pool": "1", "one/main": "1", "two/other": "2"})
+    keep = [f"{etc}/one/*", f"{etc}/none"]
+    result = apply({"two/pool": "1"}, keep=keep)[1]
+    assert (result["removed_paths"], result["kept_paths"]) == (
+        [str(etc / "two/other")],
+        [str(etc / "one/main"), str(etc / "one/pool")],
+    )
+    result = apply({"two/pool": "1"}, keep=keep)[1]
+    assert (result["changed"], len(result["kept_paths"])) == (False, 2)
+    result = apply({"two/pool": "1"})[1]
+    assert (sorted(result["removed_paths"]), result["kept_paths"]) == (
+        [str(etc / "one/main"), str(etc / "one/pool")],
+        [],
+    )
+    assert tree(etc) == {"two/pool": "1"}
+
+
+def test_what_is_kept_of_another_inventory_stays_theirs(apply, etc):
+    apply({"one/pool": "1"}, by=PRODUCTION)
+    assert apply({"two/pool": "2"}, by=STAGING, keep=[f"{etc}/one/*"])[1]["kept_paths"] == [str(etc / "one/pool")]
+    assert apply({"two/pool": "2"}, by=STAGING)[0] == 1
+    assert tree(etc) == {"one/pool": "1", "two/pool": "2"}
+
+
 def test_a_directory_that_others_use_is_left(apply, etc):
     apply({"pool": {"state": "directory"}})
     (etc / "pool/theirs").write_text("x")

@@ -793,7 +793,26 @@ def test_fpm_may_differ_from_the_command_line(site, stage, fpm):
     assert "- PHP-FPM has no extension mbstring, " in text
     assert "- php has no extension redis, " in text
     assert "- php and PHP-FPM have no extension gd, " in text
-    assert (site.root / ".slipway/runtime.php").read_text().startswith("<?php\n")
+    (script,) = (site.root / ".slipway").glob("runtime-*.php")
+    assert script.read_text().startswith("<?php\n")
+
+
+def test_fpm_is_not_asked_by_what_another_version_of_the_collection_wrote(site, fpm):
+    """PHP-FPM does not look at a file twice, and may have that one in OPcache."""
+    fpm.by_script["runtime.php"] = b"\r\n\r\nslipway:" + json.dumps({"version": "8.4.2", "extensions": []}).encode()
+    site.run("preflight", fpm_socket=fpm.address, release="")
+    (script,) = (site.root / ".slipway").glob("runtime*.php")
+    code = script.read_text()
+    script.unlink()
+    olds = [script.with_name("runtime.php"), script.with_name("runtime-0123456789ab.php")]
+    for old in (*olds, script.with_name("runtime-notes.php")):
+        old.write_text(code.replace("version", "Version"))
+    fpm.requests.clear()
+    site.run("preflight", fpm_socket=fpm.address, release="")
+    asked = {request["SCRIPT_FILENAME"] for request in fpm.requests}
+    assert (asked, script.read_text()) == ({str(script)}, code)
+    assert [old.exists() for old in olds] == [False, False]
+    assert script.with_name("runtime-notes.php").exists()
 
 
 def test_extensions_of_the_command_line_are_not_asked_of_fpm(stage, fpm):

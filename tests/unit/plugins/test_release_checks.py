@@ -15,9 +15,11 @@ import subprocess
 import sys
 import threading
 import time
+import types
+from pathlib import Path
 
 import pytest
-from ansible_collections.slipway.laravel.plugins.module_utils import _dns, _logs
+from ansible_collections.slipway.laravel.plugins.module_utils import _dns, _fpm_scripts, _logs
 from ansible_collections.slipway.laravel.plugins.plugin_utils import checks
 
 from .conftest import accept_each, write
@@ -548,12 +550,17 @@ OPCACHE = {
 }
 
 
+def write_opcache_script(site):
+    layout = types.SimpleNamespace(private_dir=str(site.root / ".slipway"))
+    write(Path(_fpm_scripts.path_of(layout, "opcache", _fpm_scripts.OPCACHE)), _fpm_scripts.OPCACHE)
+
+
 def test_opcache(prove, site, fpm):
     def say(status):
         fpm.by_script["opcache.php"] = b"Content-Type: text/html\r\n\r\n" + json.dumps(status).encode()
 
     assert "does not exist, by which PHP-FPM is asked; release once" in prove("opcache", None, fpm.address)["message"]
-    write(site.root / ".slipway/opcache.php", "<?php\n")
+    write_opcache_script(site)
     say(OPCACHE)
     found = prove("opcache", None, fpm.address)
     assert found["ok"], found
@@ -575,7 +582,7 @@ def test_opcache(prove, site, fpm):
 
 def test_opcache_passes_over_hosts_without_php_fpm(prove, site, fpm):
     assert "no host has what the check opcache looks at" in prove("opcache")["message"]
-    write(site.root / ".slipway/opcache.php", "<?php\n")
+    write_opcache_script(site)
     fpm.by_script["opcache.php"] = b"Content-Type: text/html\r\n\r\n" + json.dumps(OPCACHE).encode()
     found = prove("opcache", None, fpm.address, hosts={"work1": {"opcache": {"not_here": "it has no PHP-FPM"}}})
     assert (found["ok"], list(found["evidence"])) == (True, ["web1"])
