@@ -113,6 +113,12 @@ def test_server_that_a_release_keeps_out_stays_out(role, tmp_path):
     assert not any(line.startswith("drained ") for line in drained_by(role, tmp_path, before)["stdout_lines"])
 
 
+def test_host_without_upstreams_has_the_file_too(role):
+    text = role("nginx", nginx_upstreams=[]).render("etc/nginx/conf.d/slipway-upstreams.conf.j2")
+    assert text.startswith("#")
+    assert "server" not in text
+
+
 def test_no_location_has_a_header_of_its_own(role):
     """One would be enough for nginx to forget all the headers of the server."""
     inside = re.findall(r"^ +location [^{]*\{[^}]*\}", secure(role), re.MULTILINE)
