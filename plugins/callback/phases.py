@@ -68,11 +68,11 @@ SILENT = {
 
 
 def is_release(task: Task) -> bool:
-    """Say whether a task is part of a release; the directories for one are laid out when a server is set up."""
+    """Say whether a task is part of a release; the place for one is seen to when a server is set up."""
     role = task._role
     if role is None or role.get_name(include_role_fqcn=True) != ROLE:
         return False
-    return os.path.basename((task.get_path() or "").rpartition(":")[0]) != "layout.yml"
+    return os.path.basename((task.get_path() or "").rpartition(":")[0]) not in ("layout.yml", "place.yml")
 
 
 def masked(text: str) -> str:

@@ -213,7 +213,9 @@ def test_a_site_without_its_certificate_waits(host):
 
 
 def test_before_the_first_release_a_balancer_gets_no_answer_and_asks_another_host(host):
-    curl = "curl --silent --max-time 5 --cacert /root/ca.pem --resolve www.example.test:443:127.0.0.1 --data a=1"
+    # Balancers ask by HTTP/1.1.
+    curl = "curl --http1.1 --silent --max-time 5 --cacert /root/ca.pem --data a=1"
+    curl = f"{curl} --resolve www.example.test:443:127.0.0.1"
     try:
         host.check_output("mv /var/www/app/current /var/www/app/away")
         # 52: an empty answer. No file of the site is there either.
