@@ -222,7 +222,7 @@ class Phases(DatabasePhases, MaintenancePhases):
             self.until_end.enter_context(layout.at_work())
             # With the lock ours, what lies there was left by a run that was killed.
             unfinished, unproven = self._unfinished(), self._unproven()
-            _rollback.KeptCaches(layout).put_back(but=layout.current() or "")
+            self._put_caches_back(but=layout.current() or "")
             if params["resume"]:
                 layout.adopt_run(params["run"])
             else:
@@ -1064,6 +1064,7 @@ class Phases(DatabasePhases, MaintenancePhases):
             goes_back = bool(switched or left)
             return {"changed": goes_back, "reverted": goes_back, "left": left, "current": current}
         maintenance: dict[str, Any] = {}
+        made_live = self.release if self.params["stays_live"] or previous != self.release else ""
         try:
             try:
                 self._go_back(previous, switched, left)
@@ -1073,7 +1074,7 @@ class Phases(DatabasePhases, MaintenancePhases):
                 exc.evidence.update(changed=back, reverted=back, current=self.layout.current())
                 raise
             finally:
-                self._put_caches_back()
+                self._take_caches_back(made_live)
                 # Nothing new is live: what an operator had shut before this run stays shut.
                 maintenance = self._leave_maintenance(False, self._marker().get("held_by") == run)
         finally:
@@ -1094,11 +1095,21 @@ class Phases(DatabasePhases, MaintenancePhases):
             "shut": "held" in maintenance,
         }
 
-    def _put_caches_back(self) -> None:
-        """Give releases the caches back that this run has made anew, so that a rollback can still go with the old."""
+    def _put_caches_back(self, but: str) -> None:
+        """Give releases the caches back that a rollback has made anew, so that one can still go with the old.
+
+        :param but: release that has gone live with its new ones
+        """
+        for release in _rollback.KeptCaches(self.layout).put_back(but=but):
+            self._forget_in_opcache(self.layout.release_path(release))
+
+    def _take_caches_back(self, made_live: str) -> None:
+        """Take the caches back that this run has made, but for those of what it made live where that is live still.
+
+        Users are let in there already, or going back has failed: with the old ones it would change what it works with.
+        """
         try:
-            for release in _rollback.KeptCaches(self.layout).put_back():
-                self._forget_in_opcache(self.layout.release_path(release))
+            self._put_caches_back(but=made_live if self.layout.current() == made_live else "")
         except OSError as exc:
             self.module.warn(f"{exc.filename}, the caches of an earlier release, are not back: {exc.strerror}")
 

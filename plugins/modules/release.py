@@ -269,6 +269,12 @@ options:
         O(release) was not live yet. Other hosts have begun to switch, and do not go back to it.
     type: bool
     default: false
+  stays_live:
+    description:
+      - Whether O(release) stays live, though the run has failed. Users were let in by then, to a restored database that
+        fits this release alone. Then O(previous) is O(release), and C(revert) leaves it the caches that C(recache) made.
+    type: bool
+    default: false
   stay_shut:
     description:
       - Whether C(revert) leaves the host as it is and in maintenance, since what is live may not fit the database. It
@@ -816,6 +822,7 @@ def argument_spec() -> dict[str, dict[str, Any]]:
         "verify_workers": {"type": "bool", "default": True},
         "restart_all": {"type": "bool", "default": False},
         "leave_unproven": {"type": "bool", "default": False},
+        "stays_live": {"type": "bool", "default": False},
         "stay_shut": {"type": "bool", "default": False},
         **_checks_spec(),
     }

@@ -8,9 +8,11 @@ import shutil
 import stat
 import subprocess
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from ansible_collections.slipway.laravel.plugins.module_utils import _rollback
+from ansible_collections.slipway.laravel.plugins.module_utils._layout import Layout, LayoutError
 
 FRAMEWORK = "/usr/share/php/Illuminate/autoload.php"
 needs_laravel = pytest.mark.skipif(
@@ -127,15 +129,51 @@ def test_rollback_that_fails_leaves_the_old_caches(live, fails):
     assert looked_at(live)["environments"]["r1"]["decisive"] == ["DB_PASSWORD"]
 
 
+@pytest.mark.parametrize("before, stays, new", [("r2", True, True), ("r1", True, True), ("r1", False, False)])
+def test_release_that_stays_live_keeps_the_caches_that_it_serves_with(live, before, stays, new):
+    """Where it was live before the run, and the other hosts go back, the old ones are those that it had."""
+    if before == "r1":
+        live.go_live("r1")
+    live.lock()
+    live.run("recache", "switch", release="r1")
+    code, result = live.run("revert", release="r1", previous="r1", stays_live=stays)
+    assert (code, live.current(), result["phases"][0]["reverted"]) == (0, "r1", False), result.get("msg")
+    assert (NEW in cached(live, "r1"), OLD in cached(live, "r1")) == (new, not new)
+    assert not list((live.root / ".slipway/caches").iterdir())
+
+
+def test_release_that_could_not_be_left_keeps_the_caches_that_it_serves_with(live, monkeypatch):
+    live.lock()
+    live.run("recache", "switch", release="r1")
+
+    def refuse(*_args):
+        raise LayoutError("no")
+
+    monkeypatch.setattr(Layout, "switch", refuse)
+    code, _result = live.run("revert", release="r1", previous="r2")
+    assert (code, live.current(), NEW in cached(live, "r1")) == (1, "r1", True)
+
+
+def test_caches_of_a_release_that_did_not_go_live_are_put_back_though_it_was_to_stay(live):
+    live.lock()
+    live.run("recache", release="r1")
+    live.run("revert", release="r1", previous="r1", stays_live=True)
+    assert (live.current(), OLD in cached(live, "r1")) == ("r2", True)
+
+
 @pytest.mark.parametrize("switched", [False, True])
-def test_rollback_that_was_killed_leaves_the_old_caches_unless_it_had_switched(live, switched):
+def test_rollback_that_was_killed_leaves_the_old_caches_unless_it_had_switched(live, fpm, switched):
     live.lock()
     live.run("recache", release="r1")
     # The first copy counts.
     live.run("recache", *(["switch"] if switched else []), release="r1")
-    looked_at(live)
+    fpm.by_script["opcache.php"] = b"\r\n\r\nfalse"
+    looked_at(live, fpm_socket=fpm.address)
     assert (OLD in cached(live, "r1"), NEW in cached(live, "r1")) == (not switched, switched)
     assert not list((live.root / ".slipway/caches").iterdir())
+    # PHP-FPM looks at no file twice, and has been shown the new ones by the phase load.
+    asked = [request["QUERY_STRING"] for request in fpm.requests]
+    assert (f"forget={quote(str(live.path('r1')))}" in asked) == (not switched)
 
 
 def loaded_by(fpm, error, status=b""):
