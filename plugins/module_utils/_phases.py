@@ -803,7 +803,13 @@ class Phases(DatabasePhases, MaintenancePhases):
         """Ask PHP-FPM for the state of OPcache; empty where there is none, or no answer."""
         if not self.params["fpm_socket"]:
             return {}
-        script = _fpm_scripts.write(self.layout, "opcache", _fpm_scripts.OPCACHE)
+        try:
+            script = _fpm_scripts.write(self.layout, "opcache", _fpm_scripts.OPCACHE)
+        except OSError:
+            # A full disk stops no way back.
+            script = _fpm_scripts.find(self.layout, "opcache", _fpm_scripts.OPCACHE)
+            if not script:
+                return {}
         try:
             answer = _fastcgi.get(self.params["fpm_socket"], script, uri, timeout=timeout)
             status = json.loads(answer.body or "false")

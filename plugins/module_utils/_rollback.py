@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import hashlib
 import json
 import os
 import shutil
 import urllib.parse
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.slipway.laravel.plugins.module_utils import _fastcgi, _probe
-from ansible_collections.slipway.laravel.plugins.module_utils._artisan import ArtisanError, fingerprint
-from ansible_collections.slipway.laravel.plugins.module_utils._layout import write_atomic
+from ansible_collections.slipway.laravel.plugins.module_utils import _fastcgi, _fpm_scripts, _probe
+from ansible_collections.slipway.laravel.plugins.module_utils._artisan import ArtisanError
 
 if TYPE_CHECKING:
     from ansible_collections.slipway.laravel.plugins.module_utils._artisan import Artisan
@@ -141,12 +139,8 @@ def command_line_problem(artisan: Artisan) -> str:
 def fpm_problem(address: str, layout: Layout, release: str) -> str:
     """Say why PHP-FPM does not load a release, '' when it does or gives no answer: all of its processes may be busy
     with what the rollback is to end."""
-    code = f"<?php\n{_LOAD_PHP}"
-    # PHP-FPM may not look at a file twice, and another version of the collection may have another text.
-    script = os.path.join(layout.private_dir, f"load-{hashlib.sha256(code.encode()).hexdigest()[:8]}.php")
     try:
-        if not fingerprint(script):
-            write_atomic(script, code)
+        script = _fpm_scripts.write(layout, "load", f"<?php\n{_LOAD_PHP}")
         response = _fastcgi.get(address, script, f"/?release={urllib.parse.quote(release)}", timeout=_probe.PATIENCE)
     except (OSError, _fastcgi.FastCGIError):
         # Nor does a full disk keep a rollback.

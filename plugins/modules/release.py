@@ -272,7 +272,7 @@ options:
   stays_live:
     description:
       - Whether O(release) stays live, though the run has failed. Users were let in by then, to a restored database that
-        fits this release alone. Then O(previous) is O(release), and C(revert) leaves it the caches that C(recache) made.
+        fits this release alone. Then O(previous) is O(release), and C(revert) leaves it the caches of C(recache).
     type: bool
     default: false
   stay_shut:

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from ansible_collections.slipway.laravel.plugins.module_utils import _rollback
+from ansible_collections.slipway.laravel.plugins.module_utils import _fpm_scripts, _rollback
 from ansible_collections.slipway.laravel.plugins.module_utils._layout import Layout, LayoutError
 
 FRAMEWORK = "/usr/share/php/Illuminate/autoload.php"
@@ -182,6 +182,8 @@ def loaded_by(fpm, error, status=b""):
 
 
 def test_release_that_php_does_not_load_any_more_does_not_go_live(live, fpm):
+    before = live.root / ".slipway/load-01234567.php"
+    before.touch()
     loaded_by(fpm, 'Error: Class "Redis" not found')
     live.lock()
     code, result = live.run("load", "switch", release="r1", fpm_socket=fpm.address)
@@ -190,6 +192,7 @@ def test_release_that_php_does_not_load_any_more_does_not_go_live(live, fpm):
     (asked,) = [request for request in fpm.requests if "/load-" in request["SCRIPT_FILENAME"]]
     assert asked["QUERY_STRING"] == "release=r1"
     assert Path(asked["SCRIPT_FILENAME"]).read_text().startswith("<?php\n")
+    assert not before.exists(), "of another version of the collection"
     loaded_by(fpm, "")
     assert live.run("load", "switch", release="r1", fpm_socket=fpm.address)[0] == 0
     assert not any("index.php" in request["SCRIPT_FILENAME"] for request in fpm.requests), "no page is asked for"
@@ -221,7 +224,7 @@ def test_full_disk_keeps_no_rollback(live, fpm, monkeypatch):
     def full(path, _text):
         raise OSError(28, "No space left on device", path)
 
-    monkeypatch.setattr(_rollback, "write_atomic", full)
+    monkeypatch.setattr(_fpm_scripts, "write_atomic", full)
     code, result = live.run("load", release="r1", fpm_socket=fpm.address)
     assert code == 0, result.get("msg")
 
