@@ -648,19 +648,24 @@ class Phases(DatabasePhases, MaintenancePhases):
 
         The health page is not asked for. It may ask the database, which may be why there is a rollback.
         """
-        problem = ""
+        problem = note = ""
         if self.laravel and not self.module.check_mode:
             # Its processes may all be busy with what is to be left.
             opcache = self._ask_opcache(timeout=_probe.PATIENCE)
             self._try_preload(opcache.get("preload", ""), self.path)
             by_fpm = self.params["fpm_socket"] and not self._preloads_other(opcache, self.path)
             if by_fpm:
-                problem = _rollback.fpm_problem(self.params["fpm_socket"], self.layout, self.release)
+                problem, note = _rollback.loaded_by_fpm(self.params["fpm_socket"], self.layout, self.release)
             if not problem and (self.wanted or not by_fpm):
-                problem = _rollback.command_line_problem(self._artisan(self.path))
+                problem, same = _rollback.loaded_on_command_line(self._artisan(self.path))
+                note = note or same
         if problem:
             raise PhaseError(f"{problem}; release it again, or name another one by release_rollback_to")
-        return {"changed": False}
+        if not note:
+            return {"changed": False}
+        from ansible_collections.slipway.laravel.plugins.module_utils._migrate import without_values  # noqa: PLC0415
+
+        return {"changed": False, "note": without_values(note)}
 
     # switch, restart, verify
 
@@ -1166,10 +1171,13 @@ class Phases(DatabasePhases, MaintenancePhases):
             )
 
     def _only_staged(self) -> str:
-        """Return the release, if it is one of ours that was never live: a rollback may be about another tool's.
+        """Return the release, if this run has made it and it was never live.
 
         Where the answer of the run that built it was lost, only the host knows which it is.
         """
+        if self.params["rollback"]:
+            # It was there before.
+            return ""
         known = {self.layout.current(), *(entry["release"] for entry in self.layout.history())}
         noted = self.layout.run_state()
         release = self.release or (str(noted.get("release") or "") if noted.get("run") == self.params["run"] else "")

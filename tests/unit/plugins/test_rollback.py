@@ -198,6 +198,33 @@ def test_release_that_php_does_not_load_any_more_does_not_go_live(live, fpm):
     assert not any("index.php" in request["SCRIPT_FILENAME"] for request in fpm.requests), "no page is asked for"
 
 
+@pytest.mark.parametrize("args", [{}, {"workers": {"queue:work": 1}}])
+def test_service_that_a_provider_does_not_reach_keeps_no_rollback(live, fpm, warned, args):
+    told = "RuntimeException: no answer, password=s3cret-one (SQL: select * from a where b = c)"
+    fpm.by_script["opcache.php"] = b"\r\n\r\nfalse"
+    fpm.stdout = b"\r\n\r\nslipway:" + json.dumps({"error": "", "note": told}).encode()
+    (live.path("r1") / "app.json").write_text(json.dumps({"load_note": told}))
+    live.lock()
+    code, result = live.run("load", "switch", release="r1", fpm_socket=fpm.address, **args)
+    assert (code, live.current()) == (0, "r1"), result.get("msg")
+    (warning,) = warned
+    assert result["phases"][0]["note"] == warning
+    assert warning.startswith(f"PHP-FPM loads {live.path('r1')}, but a provider of it ended with RuntimeException: no ")
+    assert not [value for value in ("s3cret-one", "b = c") if value in json.dumps(result)]
+    del fpm.by_script["opcache.php"]
+    assert "PHP on the command line loads" in live.run("load", release="r1")[1]["phases"][0]["note"]
+
+
+def test_release_that_was_there_before_a_rollback_is_not_removed(live):
+    """One that was never live, and that release_rollback_to names; a release that fails removes its own."""
+    for rollback in (True, False):
+        live.add("r3", load_error="ParseError: unexpected token")
+        live.lock()
+        assert live.run("load", release="r3", rollback=rollback)[0] == 1
+        code, result = live.run("revert", release="r3", previous="r2", rollback=rollback)
+        assert (code, live.current(), live.path("r3").exists()) == (0, "r2", rollback), result.get("msg")
+
+
 def test_fatal_error_of_php_fpm_is_none_of_its_answers(live, fpm):
     loaded_by(fpm, "")
     fpm.stdout = b"Status: 500 Internal Server Error\r\n\r\nno memory"
@@ -330,19 +357,22 @@ def test_laravel_tells_which_variables_were_cached_with_other_values(laravel, af
 
 @needs_laravel
 @pytest.mark.parametrize(
-    "register, error",
+    "register, error, note",
     [
-        ("", ""),
-        ("new Missing();", 'Error: Class "Missing" not found'),
-        ("exit(1);", "it ends by itself"),
-        ("no php", "ParseError: syntax error"),
-        ("trigger_error('your platform', E_USER_ERROR);", "your platform"),
+        ("", "", ""),
+        ("new Missing();", 'Error: Class "Missing" not found', ""),
+        ("throw new RuntimeException('wrong', 0, new Error('no'));", "RuntimeException: wrong", ""),
+        ("app('Missing');", "Illuminate\\Contracts\\Container\\BindingResolutionException: Target", ""),
+        ("exit(1);", "it ends by itself", ""),
+        ("no php", "ParseError: syntax error", ""),
+        ("trigger_error('your platform', E_USER_ERROR);", "your platform", ""),
         # What a rollback may be for.
-        ("throw new PDOException('gone');", ""),
-        ("throw new RuntimeException('wrong', 0, new PDOException('gone'));", ""),
+        ("throw new PDOException('gone');", "", "PDOException: gone"),
+        ("throw new RuntimeException('wrong', 0, new PDOException('gone'));", "", "RuntimeException: wrong"),
+        ("throw new RuntimeException('no answer of the vault');", "", "RuntimeException: no answer of the vault"),
     ],
 )
-def test_laravel_is_loaded_up_to_where_it_may_ask_a_service(laravel, register, error):
+def test_laravel_is_loaded_up_to_where_it_may_ask_a_service(laravel, register, error, note):
     (laravel.path / CONFIG).unlink()
     (laravel.path / "Provider.php").write_text(
         "<?php class Provider extends Illuminate\\Support\\ServiceProvider { public function register() { "
@@ -351,5 +381,12 @@ def test_laravel_is_loaded_up_to_where_it_may_ask_a_service(laravel, register, e
     )
     with (laravel.path / "vendor/autoload.php").open("a") as file:
         file.write("spl_autoload_register(function ($name) { if ($name === 'Provider') { require 'Provider.php'; } });")
-    told = laravel(_rollback._LOAD_PHP)["error"]
-    assert told.startswith(error) if error else told == ""
+    told = laravel(_rollback._LOAD_PHP)
+    for found, expected in ((told["error"], error), (told["note"], note)):
+        assert found.startswith(expected) if expected else found == ""
+
+
+@needs_laravel
+def test_exception_of_the_application_itself_is_one_of_its_code(laravel):
+    (laravel.path / "bootstrap/app.php").write_text("<?php throw new RuntimeException('wrong');")
+    assert laravel(_rollback._LOAD_PHP) == {"error": "RuntimeException: wrong", "note": ""}
