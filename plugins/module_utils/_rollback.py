@@ -42,20 +42,34 @@ $load = function ($steps) {
 };
 $now = $load(['LoadEnvironmentVariables', 'LoadConfiguration']);
 $cached = Illuminate\Support\Arr::dot(require getcwd() . '/bootstrap/cache/config.php');
-// Once more with a word in the place of each variable, which shows where that is used.
+// Once more with a word in the place of each variable, which shows where that is used, and with numbers, since no word
+// shows in a number or a bool.
 $files = array_merge(glob('config/*.php'), glob('config/*/*.php'), glob('vendor/laravel/framework/config/*.php'));
-preg_match_all('/\b(?:env|Env::get)\(\s*[\'"](\w+)[\'"]/', implode('', array_map('file_get_contents', $files)), $used);
+$use = '/(?:\b(?:env|getenv|Env::get)\(|\$_(?:ENV|SERVER)\[)\s*[\'"](\w+)[\'"]/';
+preg_match_all($use, implode('', array_map('file_get_contents', $files)), $used);
 // What the first decides is read before the configuration, and stage sets the second by itself.
 $names = array_values(array_diff(array_unique($used[1]), ['APP_ENV', 'VIEW_COMPILED_PATH']));
-foreach ($names as $number => $name) {
-    $_SERVER[$name] = $_ENV[$name] = "slipway{$number}x";
-}
-$marked = [];
-try {
-    $marked = $load(['LoadConfiguration']);
-} catch (Throwable $error) {
-    // Of a word where a number is wanted, say. Then only the names of the configuration are known.
-}
+$with = function ($value) use ($load, $names) {
+    foreach ($names as $number => $name) {
+        $_SERVER[$name] = $_ENV[$name] = sprintf($value, $number);
+        putenv("$name=$_ENV[$name]");
+    }
+    try {
+        return $load(['LoadConfiguration']);
+    } catch (Throwable $error) {
+        // Of a word where a number is wanted, say. Then only the names of the configuration are known.
+        return [];
+    }
+};
+$marked = $with('slipway%dx');
+$loads = array_filter([$now, $marked, $with('0'), $with('1')]);
+// What is the same whatever is in there was put into the cache by a provider, from elsewhere.
+$varies = function ($path) use ($loads) {
+    $values = array_map(function ($config) use ($path) {
+        return var_export($config[$path] ?? null, true);
+    }, $loads);
+    return count($loads) < 2 || count(array_unique($values)) > 1;
+};
 $told = ['decisive' => [], 'others' => []];
 foreach ($marked + $now as $path => $value) {
     if (var_export($now[$path] ?? null, true) === var_export($cached[$path] ?? null, true)) {
@@ -66,7 +80,7 @@ foreach ($marked + $now as $path => $value) {
     foreach ($words[1] as $number) {
         $told[$kind][] = $names[$number];
     }
-    if (!$words[1] && $kind === 'decisive' && isset($now[$path], $cached[$path])) {
+    if (!$words[1] && $kind === 'decisive' && isset($now[$path], $cached[$path]) && $varies($path)) {
         $told[$kind][] = $path;
     }
 }

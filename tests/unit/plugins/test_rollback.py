@@ -281,11 +281,13 @@ def test_command_line_is_not_asked_where_only_php_fpm_runs_the_release(live, fpm
 DATABASE = """<?php return [
     'default' => env('DB_CONNECTION', 'mysql'),
     'connections' => [
-        'mysql' => ['url' => env('DB_URL'), 'password' => env('DB_PASSWORD', ''),
+        'mysql' => ['url' => env('DB_URL'), 'password' => env('DB_PASSWORD', ''), 'strict' => true,
             'options' => array_filter([1009 => env('MYSQL_ATTR_SSL_CA')])],
         'mariadb' => ['password' => env('DB_PASSWORD', '')],
     ],
-    'redis' => ['default' => ['password' => env('REDIS_PASSWORD'), 'database' => (int) env('REDIS_DB', 0)]],
+    'redis' => ['default' => ['password' => env('REDIS_PASSWORD'), 'database' => (int) env('REDIS_DB', 0),
+        'persistent' => filter_var(env('REDIS_PERSISTENT', true), FILTER_VALIDATE_BOOL), 'host' => getenv('REDIS_HOST')],
+        'cache' => ['database' => (int) env('REDIS_CACHE_DB', 1)]],
 ];
 """
 BOOTSTRAP = """<?php
@@ -296,6 +298,7 @@ if (method_exists($app, 'dontMergeFrameworkConfiguration')) {
 return $app;
 """
 BEFORE = {"APP_KEY": "k1", "APP_NAME": "shop", "DB_PASSWORD": "one", "REDIS_DB": "0", "REDIS_PASSWORD": "null"}
+BEFORE["REDIS_CACHE_DB"] = "3"
 
 
 @pytest.fixture
@@ -332,6 +335,14 @@ def write_values(path, **values):
     (path / ".env").write_text("".join(f"{name}={value}\n" for name, value in values.items()))
 
 
+def cache_now(laravel, provider=""):
+    """Cache the configuration, as it is when a provider has booted."""
+    load = _rollback._ENVIRONMENT_PHP.partition("$cached")[0]
+    code = load.replace("Illuminate\\Support\\Arr::dot($app['config']->all())", "$app['config']->all()") + provider
+    code += "file_put_contents('bootstrap/cache/config.php', '<?php return ' . var_export($now, true) . ';');"
+    laravel(code, **_rollback.NO_CACHE)
+
+
 @needs_laravel
 @pytest.mark.parametrize(
     "after, decisive, others",
@@ -339,20 +350,34 @@ def write_values(path, **values):
         ({}, [], []),
         ({"DB_PASSWORD": "two", "APP_NAME": "store"}, ["DB_PASSWORD"], ["APP_NAME"]),
         ({"APP_KEY": "k2", "MYSQL_ATTR_SSL_CA": "/ca"}, ["APP_KEY", "MYSQL_ATTR_SSL_CA"], []),
+        # What a value is made of is not told of a number or a bool.
         ({"REDIS_DB": "3"}, ["database.redis.default.database"], []),
+        ({"REDIS_CACHE_DB": "0"}, ["database.redis.cache.database"], []),
+        ({"REDIS_PERSISTENT": "false"}, ["database.redis.default.persistent"], []),
+        ({"REDIS_HOST": "cache"}, ["REDIS_HOST"], []),
         # A key that is there no more.
         ({"REDIS_PASSWORD": "x", "DB_PASSWORD": None}, ["DB_PASSWORD", "REDIS_PASSWORD"], []),
     ],
 )
 def test_laravel_tells_which_variables_were_cached_with_other_values(laravel, after, decisive, others):
     write_values(laravel.path, **BEFORE)
-    load = _rollback._ENVIRONMENT_PHP.partition("$cached")[0]
-    code = load.replace("Illuminate\\Support\\Arr::dot($app['config']->all())", "$app['config']->all()")
-    code += "file_put_contents('bootstrap/cache/config.php', '<?php return ' . var_export($now, true) . ';');"
-    laravel(code, **_rollback.NO_CACHE)
+    cache_now(laravel)
     write_values(laravel.path, **{name: value for name, value in {**BEFORE, **after}.items() if value is not None})
     found = laravel(_rollback._ENVIRONMENT_PHP, **_rollback.NO_CACHE)
     assert found == {"decisive": decisive, "others": others}
+
+
+@needs_laravel
+@pytest.mark.parametrize("config", ["", "config/whole.php"])
+def test_what_a_provider_sets_is_no_other_value_of_the_environment(laravel, config):
+    """Also where some variable has to be a number, so that no word can stand for it."""
+    if config:
+        (laravel.path / config).write_text("<?php return ['days' => 1 + env('DAYS', 1)];")
+    write_values(laravel.path, **BEFORE)
+    cache_now(laravel, "$now['database']['connections']['mysql']['strict'] = false;")
+    write_values(laravel.path, **{**BEFORE, "REDIS_DB": "3"})
+    told = laravel(_rollback._ENVIRONMENT_PHP, **_rollback.NO_CACHE)
+    assert told == {"decisive": ["database.redis.default.database"], "others": []}
 
 
 @needs_laravel
