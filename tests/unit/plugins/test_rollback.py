@@ -286,7 +286,8 @@ DATABASE = """<?php return [
         'mariadb' => ['password' => env('DB_PASSWORD', '')],
     ],
     'redis' => ['default' => ['password' => env('REDIS_PASSWORD'), 'database' => (int) env('REDIS_DB', 0),
-        'persistent' => filter_var(env('REDIS_PERSISTENT', true), FILTER_VALIDATE_BOOL), 'host' => getenv('REDIS_HOST')],
+        'persistent' => filter_var(env('REDIS_PERSISTENT', true), FILTER_VALIDATE_BOOL),
+        'host' => getenv('REDIS_HOST')],
         'cache' => ['database' => (int) env('REDIS_CACHE_DB', 1)]],
 ];
 """
