@@ -262,11 +262,14 @@ def nowhere_to_go(preflights: Sequence[Found], hosts: Sequence[str]) -> str:
     without = [host for host, before in befores.items() if not before]
     others = [host for host in befores if host not in without]
     if without and common_target([found for host, found in zip(hosts, preflights, strict=False) if host in others]):
-        # No step of the run would drain what is left out of it.
-        remedy += (
-            f"; or take {', '.join(without)} out of the load balancer, where "
-            f"{by_host_live(preflights, hosts, without)} goes on serving, and add --limit '{','.join(others)}'"
-        )
+        # No step of the run would drain what is left out of it. A host without a release gets no requests.
+        live = {host for host, found in zip(hosts, preflights, strict=False) if found.get("current")}
+        serving = [host for host in without if host in live]
+        remedy += "; or "
+        if serving:
+            on = by_host_live(preflights, hosts, serving)
+            remedy += f"take {', '.join(serving)} out of the load balancer, where {on} goes on serving, and "
+        remedy += f"add --limit '{','.join(others)}'"
     return remedy
 
 

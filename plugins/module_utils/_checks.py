@@ -271,8 +271,9 @@ class Facts:
         if not address:
             return {"not_here": "it has no PHP-FPM"}
         # What the release has put there to ask by; this changes nothing.
-        script = _fpm_scripts.path_of(self._layout, "opcache", _fpm_scripts.OPCACHE)
-        if not os.path.isfile(script):
+        script = _fpm_scripts.find(self._layout, "opcache", _fpm_scripts.OPCACHE)
+        if not script:
+            script = _fpm_scripts.path_of(self._layout, "opcache", _fpm_scripts.OPCACHE)
             raise MissingError(f"{script} does not exist, by which PHP-FPM is asked", "release once; it is made then")
         try:
             answer = _fastcgi.get(address, script)

@@ -36,13 +36,28 @@ def path_of(layout: Layout, name: str, code: str) -> str:
     return os.path.join(layout.private_dir, f"{name}-{hashlib.sha256(code.encode()).hexdigest()[:12]}.php")
 
 
+def _others(layout: Layout, name: str, path: str) -> list[str]:
+    """Return the scripts of the same name with other code."""
+    found = os.listdir(layout.private_dir) if os.path.isdir(layout.private_dir) else []
+    named = [old for old in found if re.fullmatch(rf"{name}(-[0-9a-f]+)?\.php", old) and old != os.path.basename(path)]
+    return [os.path.join(layout.private_dir, old) for old in named]
+
+
+def find(layout: Layout, name: str, code: str) -> str:
+    """Return where a script lies, the newest of another version of this collection if need be; '' when none is there.
+
+    It is for whoever can or may write none.
+    """
+    path = path_of(layout, name, code)
+    return path if os.path.isfile(path) else max(_others(layout, name, path), key=os.path.getmtime, default="")
+
+
 def write(layout: Layout, name: str, code: str) -> str:
     """Make sure that a script is there, without those of the same name that had other code; return where it lies."""
     path = path_of(layout, name, code)
     if not os.path.isfile(path):
         write_atomic(path, code)
-        for old in os.listdir(layout.private_dir):
-            if re.fullmatch(rf"{name}(-[0-9a-f]+)?\.php", old) and old != os.path.basename(path):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(os.path.join(layout.private_dir, old))
+        for old in _others(layout, name, path):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(old)
     return path

@@ -222,7 +222,7 @@ class Phases(DatabasePhases, MaintenancePhases):
             self.until_end.enter_context(layout.at_work())
             # With the lock ours, what lies there was left by a run that was killed.
             unfinished, unproven = self._unfinished(), self._unproven()
-            _rollback.KeptCaches(layout).put_back(but=layout.current() or "")
+            self._put_caches_back(but=layout.current() or "")
             if params["resume"]:
                 layout.adopt_run(params["run"])
             else:
@@ -648,19 +648,24 @@ class Phases(DatabasePhases, MaintenancePhases):
 
         The health page is not asked for. It may ask the database, which may be why there is a rollback.
         """
-        problem = ""
+        problem = note = ""
         if self.laravel and not self.module.check_mode:
             # Its processes may all be busy with what is to be left.
             opcache = self._ask_opcache(timeout=_probe.PATIENCE)
             self._try_preload(opcache.get("preload", ""), self.path)
             by_fpm = self.params["fpm_socket"] and not self._preloads_other(opcache, self.path)
             if by_fpm:
-                problem = _rollback.fpm_problem(self.params["fpm_socket"], self.layout, self.release)
+                problem, note = _rollback.loaded_by_fpm(self.params["fpm_socket"], self.layout, self.release)
             if not problem and (self.wanted or not by_fpm):
-                problem = _rollback.command_line_problem(self._artisan(self.path))
+                problem, same = _rollback.loaded_on_command_line(self._artisan(self.path))
+                note = note or same
         if problem:
             raise PhaseError(f"{problem}; release it again, or name another one by release_rollback_to")
-        return {"changed": False}
+        if not note:
+            return {"changed": False}
+        from ansible_collections.slipway.laravel.plugins.module_utils._migrate import without_values  # noqa: PLC0415
+
+        return {"changed": False, "note": without_values(note)}
 
     # switch, restart, verify
 
@@ -803,7 +808,13 @@ class Phases(DatabasePhases, MaintenancePhases):
         """Ask PHP-FPM for the state of OPcache; empty where there is none, or no answer."""
         if not self.params["fpm_socket"]:
             return {}
-        script = _fpm_scripts.write(self.layout, "opcache", _fpm_scripts.OPCACHE)
+        try:
+            script = _fpm_scripts.write(self.layout, "opcache", _fpm_scripts.OPCACHE)
+        except OSError:
+            # A full disk stops no way back.
+            script = _fpm_scripts.find(self.layout, "opcache", _fpm_scripts.OPCACHE)
+            if not script:
+                return {}
         try:
             answer = _fastcgi.get(self.params["fpm_socket"], script, uri, timeout=timeout)
             status = json.loads(answer.body or "false")
@@ -1064,6 +1075,7 @@ class Phases(DatabasePhases, MaintenancePhases):
             goes_back = bool(switched or left)
             return {"changed": goes_back, "reverted": goes_back, "left": left, "current": current}
         maintenance: dict[str, Any] = {}
+        made_live = self.release if self.params["stays_live"] or previous != self.release else ""
         try:
             try:
                 self._go_back(previous, switched, left)
@@ -1073,7 +1085,7 @@ class Phases(DatabasePhases, MaintenancePhases):
                 exc.evidence.update(changed=back, reverted=back, current=self.layout.current())
                 raise
             finally:
-                self._put_caches_back()
+                self._take_caches_back(made_live)
                 # Nothing new is live: what an operator had shut before this run stays shut.
                 maintenance = self._leave_maintenance(False, self._marker().get("held_by") == run)
         finally:
@@ -1094,11 +1106,21 @@ class Phases(DatabasePhases, MaintenancePhases):
             "shut": "held" in maintenance,
         }
 
-    def _put_caches_back(self) -> None:
-        """Give releases the caches back that this run has made anew, so that a rollback can still go with the old."""
+    def _put_caches_back(self, but: str) -> None:
+        """Give releases the caches back that a rollback has made anew, so that one can still go with the old.
+
+        :param but: release that has gone live with its new ones
+        """
+        for release in _rollback.KeptCaches(self.layout).put_back(but=but):
+            self._forget_in_opcache(self.layout.release_path(release))
+
+    def _take_caches_back(self, made_live: str) -> None:
+        """Take the caches back that this run has made, but for those of what it made live where that is live still.
+
+        Users are let in there already, or going back has failed: with the old ones it would change what it works with.
+        """
         try:
-            for release in _rollback.KeptCaches(self.layout).put_back():
-                self._forget_in_opcache(self.layout.release_path(release))
+            self._put_caches_back(but=made_live if self.layout.current() == made_live else "")
         except OSError as exc:
             self.module.warn(f"{exc.filename}, the caches of an earlier release, are not back: {exc.strerror}")
 
@@ -1149,10 +1171,13 @@ class Phases(DatabasePhases, MaintenancePhases):
             )
 
     def _only_staged(self) -> str:
-        """Return the release, if it is one of ours that was never live: a rollback may be about another tool's.
+        """Return the release, if this run has made it and it was never live.
 
         Where the answer of the run that built it was lost, only the host knows which it is.
         """
+        if self.params["rollback"]:
+            # It was there before.
+            return ""
         known = {self.layout.current(), *(entry["release"] for entry in self.layout.history())}
         noted = self.layout.run_state()
         release = self.release or (str(noted.get("release") or "") if noted.get("run") == self.params["run"] else "")

@@ -98,10 +98,10 @@ def _ask_fpm(module: AnsibleModule, layout: Layout, offer: dict[str, Any]) -> No
     script = _fpm_scripts.path_of(layout, "runtime", code)
     if not address or (module.check_mode and not os.path.isfile(script)):
         return
-    _fpm_scripts.write(layout, "runtime", code)
     try:
+        _fpm_scripts.write(layout, "runtime", code)
         offer["interpreters"][_FPM] = _told(_fastcgi.get(address, script, timeout=_probe.PATIENCE).body)
-    except (_fastcgi.FastCGIError, ValueError) as exc:
+    except (_fastcgi.FastCGIError, OSError, ValueError) as exc:
         # A pool of another user may not read it. The probe of the release will show what is missing there.
         offer["note"] = f"PHP-FPM does not tell its version and extensions: {exc}"
 

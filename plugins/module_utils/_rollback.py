@@ -4,23 +4,21 @@
 """What a rollback asks of the release that it goes to, which was live on this host at another time.
 
 Private to this collection. A rollback has to work at the worst moment: so nothing here asks a database or another
-service, and what cannot be told is no reason to stay.
+service, what the application asks by itself may be away, and what cannot be told is no reason to stay.
 """
 
 from __future__ import annotations
 
 import contextlib
 import glob
-import hashlib
 import json
 import os
 import shutil
 import urllib.parse
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.slipway.laravel.plugins.module_utils import _fastcgi, _probe
-from ansible_collections.slipway.laravel.plugins.module_utils._artisan import ArtisanError, fingerprint
-from ansible_collections.slipway.laravel.plugins.module_utils._layout import write_atomic
+from ansible_collections.slipway.laravel.plugins.module_utils import _fastcgi, _fpm_scripts, _probe
+from ansible_collections.slipway.laravel.plugins.module_utils._artisan import ArtisanError
 
 if TYPE_CHECKING:
     from ansible_collections.slipway.laravel.plugins.module_utils._artisan import Artisan
@@ -44,20 +42,34 @@ $load = function ($steps) {
 };
 $now = $load(['LoadEnvironmentVariables', 'LoadConfiguration']);
 $cached = Illuminate\Support\Arr::dot(require getcwd() . '/bootstrap/cache/config.php');
-// Once more with a word in the place of each variable, which shows where that is used.
+// Once more with a word in the place of each variable, which shows where that is used, and with numbers, since no word
+// shows in a number or a bool.
 $files = array_merge(glob('config/*.php'), glob('config/*/*.php'), glob('vendor/laravel/framework/config/*.php'));
-preg_match_all('/\b(?:env|Env::get)\(\s*[\'"](\w+)[\'"]/', implode('', array_map('file_get_contents', $files)), $used);
+$use = '/(?:\b(?:env|getenv|Env::get)\(|\$_(?:ENV|SERVER)\[)\s*[\'"](\w+)[\'"]/';
+preg_match_all($use, implode('', array_map('file_get_contents', $files)), $used);
 // What the first decides is read before the configuration, and stage sets the second by itself.
 $names = array_values(array_diff(array_unique($used[1]), ['APP_ENV', 'VIEW_COMPILED_PATH']));
-foreach ($names as $number => $name) {
-    $_SERVER[$name] = $_ENV[$name] = "slipway{$number}x";
-}
-$marked = [];
-try {
-    $marked = $load(['LoadConfiguration']);
-} catch (Throwable $error) {
-    // Of a word where a number is wanted, say. Then only the names of the configuration are known.
-}
+$with = function ($value) use ($load, $names) {
+    foreach ($names as $number => $name) {
+        $_SERVER[$name] = $_ENV[$name] = sprintf($value, $number);
+        putenv("$name=$_ENV[$name]");
+    }
+    try {
+        return $load(['LoadConfiguration']);
+    } catch (Throwable $error) {
+        // Of a word where a number is wanted, say. Then only the names of the configuration are known.
+        return [];
+    }
+};
+$marked = $with('slipway%dx');
+$loads = array_filter([$now, $marked, $with('0'), $with('1')]);
+// What is the same whatever is in there was put into the cache by a provider, from elsewhere.
+$varies = function ($path) use ($loads) {
+    $values = array_map(function ($config) use ($path) {
+        return var_export($config[$path] ?? null, true);
+    }, $loads);
+    return count($loads) < 2 || count(array_unique($values)) > 1;
+};
 $told = ['decisive' => [], 'others' => []];
 foreach ($marked + $now as $path => $value) {
     if (var_export($now[$path] ?? null, true) === var_export($cached[$path] ?? null, true)) {
@@ -68,7 +80,7 @@ foreach ($marked + $now as $path => $value) {
     foreach ($words[1] as $number) {
         $told[$kind][] = $names[$number];
     }
-    if (!$words[1] && $kind === 'decisive' && isset($now[$path], $cached[$path])) {
+    if (!$words[1] && $kind === 'decisive' && isset($now[$path], $cached[$path]) && $varies($path)) {
         $told[$kind][] = $path;
     }
 }
@@ -81,11 +93,13 @@ echo "\nslipway:" . json_encode($told) . "\n";
 """
 
 # Loads the application as each request does, up to where its providers begin to work: those may ask the database. It is
-# the release in the current directory, or for PHP-FPM the one that it is asked for.
+# the release in the current directory, or for PHP-FPM the one that it is asked for. That a service cannot be reached,
+# which a provider may ask as soon as it is registered, says nothing of the release, and is a note.
 _LOAD_PHP = r"""
 $path = PHP_SAPI === 'cli' ? getcwd() : dirname(__DIR__) . '/releases/' . basename($_GET['release'] ?? '');
-$tell = function ($error) {
-    echo "\nslipway:" . json_encode(['error' => $error], JSON_INVALID_UTF8_SUBSTITUTE | JSON_UNESCAPED_SLASHES) . "\n";
+$tell = function ($error, $note = '') {
+    $told = ['error' => $error, 'note' => $note];
+    echo "\nslipway:" . json_encode($told, JSON_INVALID_UTF8_SUBSTITUTE | JSON_UNESCAPED_SLASHES) . "\n";
 };
 $ended = false;
 register_shutdown_function(function () use ($tell, &$ended) {
@@ -94,6 +108,7 @@ register_shutdown_function(function () use ($tell, &$ended) {
     $fatal = E_ERROR | E_CORE_ERROR | E_COMPILE_ERROR | E_USER_ERROR | E_RECOVERABLE_ERROR;
     $ended || $tell($last && $last['type'] & $fatal ? $last['message'] : 'it ends by itself');
 });
+$error = $note = $step = '';
 try {
     chdir($path);
     require $path . '/vendor/autoload.php';
@@ -102,19 +117,20 @@ try {
     foreach (explode(' ', $steps) as $step) {
         $app->make("Illuminate\\Foundation\\Bootstrap\\$step")->bootstrap($app);
     }
-    $error = '';
 } catch (Throwable $thrown) {
-    $error = get_class($thrown) . ': ' . $thrown->getMessage();
+    $told = get_class($thrown) . ': ' . $thrown->getMessage();
+    $service = false;
+    $code = $step !== 'RegisterProviders';
     for ($cause = $thrown; $cause; $cause = $cause->getPrevious()) {
-        // A service that cannot be reached says nothing of the release.
-        $services = $cause instanceof PDOException || $cause instanceof RedisException;
-        if ($services || $cause instanceof Predis\PredisException) {
-            $error = '';
-        }
+        $service = $service || $cause instanceof PDOException || $cause instanceof RedisException;
+        $service = $service || $cause instanceof Predis\PredisException;
+        // The latter is of a class that is not there.
+        $code = $code || $cause instanceof Error || $cause instanceof ReflectionException;
     }
+    list($error, $note) = $code && !$service ? [$told, ''] : ['', $told];
 }
 $ended = true;
-$tell($error);
+$tell($error, $note);
 """
 
 
@@ -129,36 +145,39 @@ def cached_environment(artisan: Artisan) -> dict[str, Any]:
         return {"known": False, "decisive": [], "others": []}
 
 
-def command_line_problem(artisan: Artisan) -> str:
-    """Say why PHP on the command line does not load a release, '' when it does."""
+def _loaded(by: str, path: str, told: dict[str, str]) -> tuple[str, str]:
+    error, note = (" ".join((told.get(name) or "").split())[:300] for name in ("error", "note"))
+    return (
+        f"{by} does not load {path}: {error}" if error else "",
+        f"{by} loads {path}, but a provider of it ended with {note}; verify shows whether it is well" if note else "",
+    )
+
+
+def loaded_on_command_line(artisan: Artisan) -> tuple[str, str]:
+    """Return why PHP on the command line does not load a release, '' when it does, and what is to be known besides."""
     try:
-        error = artisan.answer("be loaded", _LOAD_PHP)["error"]
+        return _loaded("PHP on the command line", artisan.release, artisan.answer("be loaded", _LOAD_PHP))
     except ArtisanError as exc:
-        return str(exc)
-    return f"PHP on the command line does not load {artisan.release}: {error}" if error else ""
+        return str(exc), ""
 
 
-def fpm_problem(address: str, layout: Layout, release: str) -> str:
-    """Say why PHP-FPM does not load a release, '' when it does or gives no answer: all of its processes may be busy
-    with what the rollback is to end."""
-    code = f"<?php\n{_LOAD_PHP}"
-    # PHP-FPM may not look at a file twice, and another version of the collection may have another text.
-    script = os.path.join(layout.private_dir, f"load-{hashlib.sha256(code.encode()).hexdigest()[:8]}.php")
+def loaded_by_fpm(address: str, layout: Layout, release: str) -> tuple[str, str]:
+    """Return the same of PHP-FPM, nothing when it gives no answer: all of its processes may be busy with what the
+    rollback is to end."""
     try:
-        if not fingerprint(script):
-            write_atomic(script, code)
+        script = _fpm_scripts.write(layout, "load", f"<?php\n{_LOAD_PHP}")
         response = _fastcgi.get(address, script, f"/?release={urllib.parse.quote(release)}", timeout=_probe.PATIENCE)
     except (OSError, _fastcgi.FastCGIError):
         # Nor does a full disk keep a rollback.
-        return ""
-    told = [line for line in response.body.splitlines() if line.startswith("slipway:")]
-    error = ""
-    if told:
-        with contextlib.suppress(ValueError, KeyError):
-            error = json.loads(told[-1][len("slipway:") :])["error"]
+        return "", ""
+    lines = [line for line in response.body.splitlines() if line.startswith("slipway:")]
+    told = {}
+    if lines:
+        with contextlib.suppress(ValueError):
+            told = json.loads(lines[-1][len("slipway:") :])
     elif response.status >= 500:
-        error = " ".join((response.stderr or response.body).split())[:300] or f"it answers {response.status}"
-    return f"PHP-FPM does not load {layout.release_path(release)}: {error}" if error else ""
+        told["error"] = (response.stderr or response.body).strip() or f"it answers {response.status}"
+    return _loaded("PHP-FPM", layout.release_path(release), told)
 
 
 class KeptCaches:

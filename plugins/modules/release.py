@@ -20,8 +20,9 @@ description:
     makes the links of C(filesystems.links), and lets the new release answer a health request while the old one is live.
     C(probe) repeats that request, for a release that is only well after its migrations. Before a rollback C(recache)
     makes the caches anew from what C(shared/.env) has now, until C(revert) puts the old ones back, C(load) shows that
-    PHP still loads the release, and asks no service, and C(exchange), where it goes in batches, gives both releases
-    each other's assets, as C(stage) does. C(switch) makes it live by one atomic rename.
+    PHP still loads the release, where a service that its providers do not reach is no more than a warning, and
+    C(exchange), where it goes in batches, gives both releases each other's assets, as C(stage) does. C(switch) makes it
+    live by one atomic rename.
     C(restart) ends workers of other releases gracefully and reloads PHP-FPM where needed. C(verify) shows that the web
     server, PHP-FPM and each worker run the release. C(revert) goes back. C(finish) removes old releases and gives the
     lock back.
@@ -269,6 +270,12 @@ options:
         O(release) was not live yet. Other hosts have begun to switch, and do not go back to it.
     type: bool
     default: false
+  stays_live:
+    description:
+      - Whether O(release) stays live, though the run has failed. Users were let in by then, to a restored database that
+        fits this release alone. Then O(previous) is O(release), and C(revert) leaves it the caches of C(recache).
+    type: bool
+    default: false
   stay_shut:
     description:
       - Whether C(revert) leaves the host as it is and in maintenance, since what is live may not fit the database. It
@@ -301,7 +308,7 @@ options:
   rollback:
     description:
       - Whether the run is a rollback. Then RV(phases) of C(preflight) tells as C(environments) what earlier releases
-        have cached of another C(.env).
+        have cached of another C(.env), and C(revert) removes no release.
     type: bool
     default: false
   version:
@@ -662,6 +669,7 @@ phases:
       releases of such a run that were removed, C(maintenance), one that it had left, C(flags), how many
       O(maintenance_flags) there are, and C(goes_with_a_restore), where O(maintenance_held) announces one, what of the
       application is in its database besides data, C(maintenance) or C(queue).
+    - C(load) has C(note) where a provider ended with an error that may be of a service.
     - C(verify) has C(workers) with C(pid), C(command), C(release) and C(started), those of them that still end a job
       in the code of another release as C(finishing), and C(answers), the number of
       requests, one for each process of the PHP-FPM pool, many of them at once, that the web server answered in the
@@ -816,6 +824,7 @@ def argument_spec() -> dict[str, dict[str, Any]]:
         "verify_workers": {"type": "bool", "default": True},
         "restart_all": {"type": "bool", "default": False},
         "leave_unproven": {"type": "bool", "default": False},
+        "stays_live": {"type": "bool", "default": False},
         "stay_shut": {"type": "bool", "default": False},
         **_checks_spec(),
     }
@@ -954,9 +963,10 @@ def carry_out(module: AnsibleModule, work: Phases) -> None:
             )
         masker = masker_of(work.layout.shared_dir)
         evidence = without_secrets(evidence, masker)
-        if "probe" in evidence:
-            # The error of an application, too, where it needs its migrations.
-            evidence["probe"] = masker.text(evidence["probe"])
+        # The error of an application, too, where it needs its migrations, or a service that cannot be reached.
+        evidence.update({name: masker.text(evidence[name]) for name in ("probe", "note") if name in evidence})
+        if "note" in evidence:
+            module.warn(evidence["note"])
         done.append({"phase": phase, "seconds": round(time.monotonic() - started, 3), **evidence})
         if work.built.get("up_to_date"):
             break

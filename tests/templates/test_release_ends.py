@@ -431,6 +431,10 @@ def test_database_is_not_replaced_under_users_who_were_let_in(release, app1, app
     assert loaded.value("__release_open") is stays
     assert ("is live, but not well everywhere:" in told) is stays
     assert ("so that nothing was taken back; live is A." in told) is stays
+    # Also of a host that comes back.
+    given = [task.get("slipway.laravel.release", {}) for task in tasks(loaded, "revert.yml")[0]["block"]]
+    reverts = [args for args in given if args.get("phases") == ["revert"]]
+    assert [loaded.template(args["stays_live"]) for args in reverts] == [stays, stays]
 
 
 @pytest.mark.parametrize(("given", "number"), [({"release_maintenance": "always"}, 1), ({}, 0)])

@@ -117,6 +117,17 @@ def test_host_with_nothing_but_what_is_live_is_to_be_left_out():
     assert refusal(new, host("A", "X", bad="A"), old, **names).endswith("live is X; release an earlier version again")
 
 
+def test_host_without_a_release_is_in_no_load_balancer():
+    old, joined, fresh = host("A", "X"), host("X"), host()
+    assert refusal(old, fresh, hosts=["app1", "app2"]).endswith(
+        "live is X on app1, none on app2; release A again, on all hosts: release.yml -e release_version=<its commit>; "
+        "or add --limit 'app1'"
+    )
+    assert refusal(old, joined, fresh, hosts=["app1", "app2", "app3"]).endswith(
+        "; or take app2 out of the load balancer, where X goes on serving, and add --limit 'app1'"
+    )
+
+
 @pytest.mark.parametrize("to", ["Q", "X"])
 def test_wrong_target_where_nothing_but_the_live_one_is_left_to_name(to):
     assert refusal(host("X"), host("X"), to=to).endswith(

@@ -16,7 +16,13 @@ import types
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slipway.laravel.plugins.module_utils import _endpoint, _layout, _preflight, _services
+from ansible_collections.slipway.laravel.plugins.module_utils import (
+    _endpoint,
+    _fpm_scripts,
+    _layout,
+    _preflight,
+    _services,
+)
 from ansible_collections.slipway.laravel.plugins.modules import release
 
 SECRET = "s3" + "cr3t"
@@ -788,6 +794,15 @@ def test_missing_things_are_named_before_anything_is_unpacked(site, stage):
         "the inventory has laravel_env, to that, and run the site playbook; or to release_optional_env, when they need "
         "not be there"
     )
+
+
+def test_full_disk_keeps_no_rollback_from_asking_php_fpm(site, fpm, warned, monkeypatch):
+    def full(path, _text):
+        raise OSError(28, "No space left on device", path)
+
+    monkeypatch.setattr(_fpm_scripts, "write_atomic", full)
+    code, result = site.run("preflight", fpm_socket=fpm.address, release="", rollback=True, min_free_mb=0)
+    assert (code, "No space left" in result["offer"]["note"]) == (0, True), result.get("msg")
 
 
 def test_fpm_may_differ_from_the_command_line(site, stage, fpm):

@@ -15,7 +15,14 @@ import threading
 import time
 
 import pytest
-from ansible_collections.slipway.laravel.plugins.module_utils import _artifact, _assets, _layout, _phases, _processes
+from ansible_collections.slipway.laravel.plugins.module_utils import (
+    _artifact,
+    _assets,
+    _fpm_scripts,
+    _layout,
+    _phases,
+    _processes,
+)
 from ansible_collections.slipway.laravel.plugins.module_utils._layout import Layout
 
 ALL = ["stage", "probe", "switch", "restart", "verify", "finish"]
@@ -1093,6 +1100,23 @@ def test_fpm_is_reloaded_where_it_is_needed(live, fpm, when, answer, reason):
     assert (code, result["changed"], evidence(result)["fpm_reloaded"]) == (0, bool(reason), reason)
     reloaded = "sudo -n systemctl reload php8.4-fpm.service\n" in (live.home / "calls").read_text()
     assert reloaded is bool(reason)
+
+
+@pytest.mark.parametrize("before", ["opcache.php", "opcache-012345abcdef.php", ""])
+def test_full_disk_keeps_no_host_from_asking_php_fpm_whether_it_needs_a_reload(live, fpm, monkeypatch, before):
+    """By what another version of the collection has left, if there is something."""
+    if before:
+        (live.root / ".slipway" / before).touch()
+
+    def full(path, _text):
+        raise OSError(28, "No space left on device", path)
+
+    monkeypatch.setattr(_fpm_scripts, "write_atomic", full)
+    fpm.by_script["opcache.php"] = opcache(19, 50)
+    code, result = live.run("restart", release="r2", fpm_socket=fpm.address, fpm_reload_command=RELOAD)
+    assert (code, bool(evidence(result)["fpm_reloaded"])) == (0, bool(before)), result.get("msg")
+    asked = [os.path.basename(request["SCRIPT_FILENAME"]) for request in fpm.requests]
+    assert set(asked) == ({before} if before else set())
 
 
 # verify

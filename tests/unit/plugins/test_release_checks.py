@@ -580,6 +580,20 @@ def test_opcache(prove, site, fpm):
     assert "PHP-FPM answered 404" in prove("opcache", None, fpm.address)["message"]
 
 
+def test_opcache_is_asked_by_what_another_version_of_the_collection_has_left(prove, site, fpm):
+    """The release that is signed for was made by that one."""
+    for age, name in enumerate(["opcache.php", "opcache-012345abcdef.php", "opcache-abcdef012345.php"]):
+        path = write(site.root / ".slipway" / name, "")
+        os.utime(path, (9 - age,) * 2)
+    fpm.by_script["opcache.php"] = b"\r\n\r\n" + json.dumps(OPCACHE).encode()
+    assert prove("opcache", None, fpm.address)["ok"]
+    (asked,) = fpm.requests
+    assert asked["SCRIPT_FILENAME"].endswith("/opcache.php"), "the newest"
+    write_opcache_script(site)
+    assert prove("opcache", None, fpm.address)["ok"]
+    assert fpm.requests[1]["SCRIPT_FILENAME"] != asked["SCRIPT_FILENAME"]
+
+
 def test_opcache_passes_over_hosts_without_php_fpm(prove, site, fpm):
     assert "no host has what the check opcache looks at" in prove("opcache")["message"]
     write_opcache_script(site)

@@ -8,9 +8,11 @@ import shutil
 import stat
 import subprocess
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
-from ansible_collections.slipway.laravel.plugins.module_utils import _rollback
+from ansible_collections.slipway.laravel.plugins.module_utils import _fpm_scripts, _rollback
+from ansible_collections.slipway.laravel.plugins.module_utils._layout import Layout, LayoutError
 
 FRAMEWORK = "/usr/share/php/Illuminate/autoload.php"
 needs_laravel = pytest.mark.skipif(
@@ -127,15 +129,51 @@ def test_rollback_that_fails_leaves_the_old_caches(live, fails):
     assert looked_at(live)["environments"]["r1"]["decisive"] == ["DB_PASSWORD"]
 
 
+@pytest.mark.parametrize("before, stays, new", [("r2", True, True), ("r1", True, True), ("r1", False, False)])
+def test_release_that_stays_live_keeps_the_caches_that_it_serves_with(live, before, stays, new):
+    """Where it was live before the run, and the other hosts go back, the old ones are those that it had."""
+    if before == "r1":
+        live.go_live("r1")
+    live.lock()
+    live.run("recache", "switch", release="r1")
+    code, result = live.run("revert", release="r1", previous="r1", stays_live=stays)
+    assert (code, live.current(), result["phases"][0]["reverted"]) == (0, "r1", False), result.get("msg")
+    assert (NEW in cached(live, "r1"), OLD in cached(live, "r1")) == (new, not new)
+    assert not list((live.root / ".slipway/caches").iterdir())
+
+
+def test_release_that_could_not_be_left_keeps_the_caches_that_it_serves_with(live, monkeypatch):
+    live.lock()
+    live.run("recache", "switch", release="r1")
+
+    def refuse(*_args):
+        raise LayoutError("no")
+
+    monkeypatch.setattr(Layout, "switch", refuse)
+    code, _result = live.run("revert", release="r1", previous="r2")
+    assert (code, live.current(), NEW in cached(live, "r1")) == (1, "r1", True)
+
+
+def test_caches_of_a_release_that_did_not_go_live_are_put_back_though_it_was_to_stay(live):
+    live.lock()
+    live.run("recache", release="r1")
+    live.run("revert", release="r1", previous="r1", stays_live=True)
+    assert (live.current(), OLD in cached(live, "r1")) == ("r2", True)
+
+
 @pytest.mark.parametrize("switched", [False, True])
-def test_rollback_that_was_killed_leaves_the_old_caches_unless_it_had_switched(live, switched):
+def test_rollback_that_was_killed_leaves_the_old_caches_unless_it_had_switched(live, fpm, switched):
     live.lock()
     live.run("recache", release="r1")
     # The first copy counts.
     live.run("recache", *(["switch"] if switched else []), release="r1")
-    looked_at(live)
+    fpm.by_script["opcache.php"] = b"\r\n\r\nfalse"
+    looked_at(live, fpm_socket=fpm.address)
     assert (OLD in cached(live, "r1"), NEW in cached(live, "r1")) == (not switched, switched)
     assert not list((live.root / ".slipway/caches").iterdir())
+    # PHP-FPM looks at no file twice, and has been shown the new ones by the phase load.
+    asked = [request["QUERY_STRING"] for request in fpm.requests]
+    assert (f"forget={quote(str(live.path('r1')))}" in asked) == (not switched)
 
 
 def loaded_by(fpm, error, status=b""):
@@ -144,6 +182,8 @@ def loaded_by(fpm, error, status=b""):
 
 
 def test_release_that_php_does_not_load_any_more_does_not_go_live(live, fpm):
+    before = live.root / ".slipway/load-01234567.php"
+    before.touch()
     loaded_by(fpm, 'Error: Class "Redis" not found')
     live.lock()
     code, result = live.run("load", "switch", release="r1", fpm_socket=fpm.address)
@@ -152,9 +192,37 @@ def test_release_that_php_does_not_load_any_more_does_not_go_live(live, fpm):
     (asked,) = [request for request in fpm.requests if "/load-" in request["SCRIPT_FILENAME"]]
     assert asked["QUERY_STRING"] == "release=r1"
     assert Path(asked["SCRIPT_FILENAME"]).read_text().startswith("<?php\n")
+    assert not before.exists(), "of another version of the collection"
     loaded_by(fpm, "")
     assert live.run("load", "switch", release="r1", fpm_socket=fpm.address)[0] == 0
     assert not any("index.php" in request["SCRIPT_FILENAME"] for request in fpm.requests), "no page is asked for"
+
+
+@pytest.mark.parametrize("args", [{}, {"workers": {"queue:work": 1}}])
+def test_service_that_a_provider_does_not_reach_keeps_no_rollback(live, fpm, warned, args):
+    told = "RuntimeException: no answer, password=s3cret-one (SQL: select * from a where b = c)"
+    fpm.by_script["opcache.php"] = b"\r\n\r\nfalse"
+    fpm.stdout = b"\r\n\r\nslipway:" + json.dumps({"error": "", "note": told}).encode()
+    (live.path("r1") / "app.json").write_text(json.dumps({"load_note": told}))
+    live.lock()
+    code, result = live.run("load", "switch", release="r1", fpm_socket=fpm.address, **args)
+    assert (code, live.current()) == (0, "r1"), result.get("msg")
+    (warning,) = warned
+    assert result["phases"][0]["note"] == warning
+    assert warning.startswith(f"PHP-FPM loads {live.path('r1')}, but a provider of it ended with RuntimeException: no ")
+    assert not [value for value in ("s3cret-one", "b = c") if value in json.dumps(result)]
+    del fpm.by_script["opcache.php"]
+    assert "PHP on the command line loads" in live.run("load", release="r1")[1]["phases"][0]["note"]
+
+
+def test_release_that_was_there_before_a_rollback_is_not_removed(live):
+    """One that was never live, and that release_rollback_to names; a release that fails removes its own."""
+    for rollback in (True, False):
+        live.add("r3", load_error="ParseError: unexpected token")
+        live.lock()
+        assert live.run("load", release="r3", rollback=rollback)[0] == 1
+        code, result = live.run("revert", release="r3", previous="r2", rollback=rollback)
+        assert (code, live.current(), live.path("r3").exists()) == (0, "r2", rollback), result.get("msg")
 
 
 def test_fatal_error_of_php_fpm_is_none_of_its_answers(live, fpm):
@@ -183,7 +251,7 @@ def test_full_disk_keeps_no_rollback(live, fpm, monkeypatch):
     def full(path, _text):
         raise OSError(28, "No space left on device", path)
 
-    monkeypatch.setattr(_rollback, "write_atomic", full)
+    monkeypatch.setattr(_fpm_scripts, "write_atomic", full)
     code, result = live.run("load", release="r1", fpm_socket=fpm.address)
     assert code == 0, result.get("msg")
 
@@ -213,11 +281,14 @@ def test_command_line_is_not_asked_where_only_php_fpm_runs_the_release(live, fpm
 DATABASE = """<?php return [
     'default' => env('DB_CONNECTION', 'mysql'),
     'connections' => [
-        'mysql' => ['url' => env('DB_URL'), 'password' => env('DB_PASSWORD', ''),
+        'mysql' => ['url' => env('DB_URL'), 'password' => env('DB_PASSWORD', ''), 'strict' => true,
             'options' => array_filter([1009 => env('MYSQL_ATTR_SSL_CA')])],
         'mariadb' => ['password' => env('DB_PASSWORD', '')],
     ],
-    'redis' => ['default' => ['password' => env('REDIS_PASSWORD'), 'database' => (int) env('REDIS_DB', 0)]],
+    'redis' => ['default' => ['password' => env('REDIS_PASSWORD'), 'database' => (int) env('REDIS_DB', 0),
+        'persistent' => filter_var(env('REDIS_PERSISTENT', true), FILTER_VALIDATE_BOOL),
+        'host' => getenv('REDIS_HOST')],
+        'cache' => ['database' => (int) env('REDIS_CACHE_DB', 1)]],
 ];
 """
 BOOTSTRAP = """<?php
@@ -228,6 +299,7 @@ if (method_exists($app, 'dontMergeFrameworkConfiguration')) {
 return $app;
 """
 BEFORE = {"APP_KEY": "k1", "APP_NAME": "shop", "DB_PASSWORD": "one", "REDIS_DB": "0", "REDIS_PASSWORD": "null"}
+BEFORE["REDIS_CACHE_DB"] = "3"
 
 
 @pytest.fixture
@@ -264,6 +336,14 @@ def write_values(path, **values):
     (path / ".env").write_text("".join(f"{name}={value}\n" for name, value in values.items()))
 
 
+def cache_now(laravel, provider=""):
+    """Cache the configuration, as it is when a provider has booted."""
+    load = _rollback._ENVIRONMENT_PHP.partition("$cached")[0]
+    code = load.replace("Illuminate\\Support\\Arr::dot($app['config']->all())", "$app['config']->all()") + provider
+    code += "file_put_contents('bootstrap/cache/config.php', '<?php return ' . var_export($now, true) . ';');"
+    laravel(code, **_rollback.NO_CACHE)
+
+
 @needs_laravel
 @pytest.mark.parametrize(
     "after, decisive, others",
@@ -271,37 +351,54 @@ def write_values(path, **values):
         ({}, [], []),
         ({"DB_PASSWORD": "two", "APP_NAME": "store"}, ["DB_PASSWORD"], ["APP_NAME"]),
         ({"APP_KEY": "k2", "MYSQL_ATTR_SSL_CA": "/ca"}, ["APP_KEY", "MYSQL_ATTR_SSL_CA"], []),
+        # What a value is made of is not told of a number or a bool.
         ({"REDIS_DB": "3"}, ["database.redis.default.database"], []),
+        ({"REDIS_CACHE_DB": "0"}, ["database.redis.cache.database"], []),
+        ({"REDIS_PERSISTENT": "false"}, ["database.redis.default.persistent"], []),
+        ({"REDIS_HOST": "cache"}, ["REDIS_HOST"], []),
         # A key that is there no more.
         ({"REDIS_PASSWORD": "x", "DB_PASSWORD": None}, ["DB_PASSWORD", "REDIS_PASSWORD"], []),
     ],
 )
 def test_laravel_tells_which_variables_were_cached_with_other_values(laravel, after, decisive, others):
     write_values(laravel.path, **BEFORE)
-    load = _rollback._ENVIRONMENT_PHP.partition("$cached")[0]
-    code = load.replace("Illuminate\\Support\\Arr::dot($app['config']->all())", "$app['config']->all()")
-    code += "file_put_contents('bootstrap/cache/config.php', '<?php return ' . var_export($now, true) . ';');"
-    laravel(code, **_rollback.NO_CACHE)
+    cache_now(laravel)
     write_values(laravel.path, **{name: value for name, value in {**BEFORE, **after}.items() if value is not None})
     found = laravel(_rollback._ENVIRONMENT_PHP, **_rollback.NO_CACHE)
     assert found == {"decisive": decisive, "others": others}
 
 
 @needs_laravel
+@pytest.mark.parametrize("config", ["", "config/whole.php"])
+def test_what_a_provider_sets_is_no_other_value_of_the_environment(laravel, config):
+    """Also where some variable has to be a number, so that no word can stand for it."""
+    if config:
+        (laravel.path / config).write_text("<?php return ['days' => 1 + env('DAYS', 1)];")
+    write_values(laravel.path, **BEFORE)
+    cache_now(laravel, "$now['database']['connections']['mysql']['strict'] = false;")
+    write_values(laravel.path, **{**BEFORE, "REDIS_DB": "3"})
+    told = laravel(_rollback._ENVIRONMENT_PHP, **_rollback.NO_CACHE)
+    assert told == {"decisive": ["database.redis.default.database"], "others": []}
+
+
+@needs_laravel
 @pytest.mark.parametrize(
-    "register, error",
+    "register, error, note",
     [
-        ("", ""),
-        ("new Missing();", 'Error: Class "Missing" not found'),
-        ("exit(1);", "it ends by itself"),
-        ("no php", "ParseError: syntax error"),
-        ("trigger_error('your platform', E_USER_ERROR);", "your platform"),
+        ("", "", ""),
+        ("new Missing();", 'Error: Class "Missing" not found', ""),
+        ("throw new RuntimeException('wrong', 0, new Error('no'));", "RuntimeException: wrong", ""),
+        ("app('Missing');", "Illuminate\\Contracts\\Container\\BindingResolutionException: Target", ""),
+        ("exit(1);", "it ends by itself", ""),
+        ("no php", "ParseError: syntax error", ""),
+        ("trigger_error('your platform', E_USER_ERROR);", "your platform", ""),
         # What a rollback may be for.
-        ("throw new PDOException('gone');", ""),
-        ("throw new RuntimeException('wrong', 0, new PDOException('gone'));", ""),
+        ("throw new PDOException('gone');", "", "PDOException: gone"),
+        ("throw new RuntimeException('wrong', 0, new PDOException('gone'));", "", "RuntimeException: wrong"),
+        ("throw new RuntimeException('no answer of the vault');", "", "RuntimeException: no answer of the vault"),
     ],
 )
-def test_laravel_is_loaded_up_to_where_it_may_ask_a_service(laravel, register, error):
+def test_laravel_is_loaded_up_to_where_it_may_ask_a_service(laravel, register, error, note):
     (laravel.path / CONFIG).unlink()
     (laravel.path / "Provider.php").write_text(
         "<?php class Provider extends Illuminate\\Support\\ServiceProvider { public function register() { "
@@ -310,5 +407,12 @@ def test_laravel_is_loaded_up_to_where_it_may_ask_a_service(laravel, register, e
     )
     with (laravel.path / "vendor/autoload.php").open("a") as file:
         file.write("spl_autoload_register(function ($name) { if ($name === 'Provider') { require 'Provider.php'; } });")
-    told = laravel(_rollback._LOAD_PHP)["error"]
-    assert told.startswith(error) if error else told == ""
+    told = laravel(_rollback._LOAD_PHP)
+    for found, expected in ((told["error"], error), (told["note"], note)):
+        assert found.startswith(expected) if expected else found == ""
+
+
+@needs_laravel
+def test_exception_of_the_application_itself_is_one_of_its_code(laravel):
+    (laravel.path / "bootstrap/app.php").write_text("<?php throw new RuntimeException('wrong');")
+    assert laravel(_rollback._LOAD_PHP) == {"error": "RuntimeException: wrong", "note": ""}

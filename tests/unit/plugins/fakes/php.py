@@ -324,7 +324,7 @@ def main(words):
         if (HOME / "database_error").exists():
             sys.exit((HOME / "database_error").read_text())
     elif "RegisterProviders" in words[1]:
-        print("\nslipway:" + json.dumps({"error": application().get("load_error", "")}))
+        print("\nslipway:" + json.dumps({name: application().get(f"load_{name}", "") for name in ("error", "note")}))
     elif "LoadConfiguration" in words[1]:
         environment(application())
     elif "SLIPWAY_MAINTENANCE" in words[1]:
