@@ -649,23 +649,29 @@ class Phases(DatabasePhases, MaintenancePhases):
         The health page is not asked for. It may ask the database, which may be why there is a rollback.
         """
         problem = note = ""
+        by: list[str] = []
         if self.laravel and not self.module.check_mode:
             # Its processes may all be busy with what is to be left.
             opcache = self._ask_opcache(timeout=_probe.PATIENCE)
             self._try_preload(opcache.get("preload", ""), self.path)
             by_fpm = self.params["fpm_socket"] and not self._preloads_other(opcache, self.path)
             if by_fpm:
+                by.append("PHP-FPM")
                 problem, note = _rollback.loaded_by_fpm(self.params["fpm_socket"], self.layout, self.release)
             if not problem and (self.wanted or not by_fpm):
+                by.append("artisan")
                 problem, same = _rollback.loaded_on_command_line(self._artisan(self.path))
                 note = note or same
         if problem:
             raise PhaseError(f"{problem}; release it again, or name another one by release_rollback_to")
-        if not note:
-            return {"changed": False}
-        from ansible_collections.slipway.laravel.plugins.module_utils._migrate import without_values  # noqa: PLC0415
+        evidence = {"changed": False, "by": " and ".join(by)}
+        if note:
+            from ansible_collections.slipway.laravel.plugins.module_utils._migrate import (  # noqa: PLC0415
+                without_values,
+            )
 
-        return {"changed": False, "note": without_values(note)}
+            evidence["note"] = without_values(note)
+        return evidence
 
     # switch, restart, verify
 

@@ -669,7 +669,8 @@ phases:
       releases of such a run that were removed, C(maintenance), one that it had left, C(flags), how many
       O(maintenance_flags) there are, and C(goes_with_a_restore), where O(maintenance_held) announces one, what of the
       application is in its database besides data, C(maintenance) or C(queue).
-    - C(load) has C(note) where a provider ended with an error that may be of a service.
+    - C(load) has C(by), what has loaded the release, and C(note) where a provider ended with an error that may be of a
+      service.
     - C(verify) has C(workers) with C(pid), C(command), C(release) and C(started), those of them that still end a job
       in the code of another release as C(finishing), and C(answers), the number of
       requests, one for each process of the PHP-FPM pool, many of them at once, that the web server answered in the

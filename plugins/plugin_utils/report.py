@@ -322,6 +322,8 @@ def summary_of(phase: Entry) -> str:
         return ", ".join(steps) or "nothing to build"
     if name in ("stage", "probe"):
         return text.get("probe", "")
+    if name == "load":
+        return f"loaded by {text['by']}" if text.get("by") else ""
     if name == "plan":
         return f"{len(listed(phase.get('pending')))} pending{', destructive' if phase.get('destructive') else ''}"
     if name == "snapshot":

@@ -202,7 +202,8 @@ def _timeline(told: Entry) -> str:
             pictures.append(_picture(told, phases, min(known), max(known), index))
     if not pictures:
         return ""
-    names = sorted({phase["phase"] for phase in told["phases"]} & set(PHASES), key=list(PHASES).index)
+    found = {phase["phase"] for phase in told["phases"]}
+    names = sorted(found & set(PHASES), key=list(PHASES).index) + (["other"] if found - set(PHASES) else [])
     legend = "".join(
         f'<li><svg width="12" height="12" aria-hidden="true">{_bar(name)}</svg> {name}</li>' for name in names
     )

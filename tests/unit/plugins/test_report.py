@@ -265,6 +265,16 @@ def test_worker_that_still_had_a_job_of_another_release_is_told():
     workers = [{"command": "queue:work", "pid": pid, "release": f"r{pid}"} for pid in (1, 2)]
     told = summary_of({"phase": "verify", "workers": workers, "finishing": workers[:1]})
     assert told == "queue:work 1 (with a job of r1), queue:work 2"
+    assert summary_of({"phase": "load", "by": "PHP-FPM"}) == "loaded by PHP-FPM"
+    assert summary_of({"phase": "load"}) == ""
+
+
+def test_a_bar_of_a_phase_without_a_colour_of_its_own_is_explained(directory):
+    told = Told(directory, "r1", hosts=["web1"])
+    told.phase("preflight", 2)
+    assert "</svg> other</li>" not in page(told.file.entries, AFTER, "r1.jsonl")
+    told.phase("load", 2)
+    assert "</svg> other</li>" in page(told.file.entries, AFTER, "r1.jsonl")
 
 
 def test_300_hosts(directory):

@@ -272,7 +272,7 @@ def test_command_line_is_not_asked_where_only_php_fpm_runs_the_release(live, fpm
     loaded_by(fpm, "")
     (live.path("r1") / "app.json").write_text(json.dumps({"load_error": "ParseError: unexpected token"}))
     live.lock()
-    assert live.run("load", release="r1", fpm_socket=fpm.address)[0] == 0
+    assert live.run("load", release="r1", fpm_socket=fpm.address)[1]["phases"][0]["by"] == "PHP-FPM"
     assert live.run("load", release="r1", fpm_socket=fpm.address, workers={"horizon": 1})[0] == 1
 
 
