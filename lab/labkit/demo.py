@@ -84,7 +84,10 @@ def ansible(progress: Progress, log: Path, *arguments: str | Path) -> int:
     if role:
         progress.part(role, time.monotonic() - since)
     if process.returncode != 0:
-        raise LabError(f"ansible-playbook {arguments[0]} failed, see {log}:\n{reasons(log)}")
+        raise LabError(
+            f"ansible-playbook {arguments[0]} failed, see {log}; make demo-clean removes the hosts, to begin anew:\n"
+            f"{reasons(log)}"
+        )
     return changed
 
 

@@ -177,13 +177,10 @@ class Layout:
                     f"{path} belongs to {_owner(path)} and is not writable for user id {os.geteuid()}; release as the "
                     f"user that owns the code, or give the directory to this one with chown"
                 ]
-        as_root = self._root_problem()
-        if as_root:
-            return [as_root]
         place = self._place_problems()
         return [*place, *self._link_problems(), *self._shared_problems(), *self._foreign_problems()]
 
-    def _root_problem(self) -> str:
+    def root_problem(self) -> str:
         """Refuse root in the place of another user, who could not change what it leaves; empty when all is well."""
         if os.geteuid() != 0 or os.stat(self.root).st_uid == 0:
             return ""
@@ -495,7 +492,7 @@ class Layout:
         :raises LockedError: somebody else holds it
         :raises LayoutError: nobody else could give it back
         """
-        as_root = self._root_problem()
+        as_root = self.root_problem()
         if as_root:
             raise LayoutError(as_root)
         with self._exclusive():

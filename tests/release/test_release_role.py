@@ -164,7 +164,10 @@ def test_release_in_check_mode_of_what_is_new(stage):
         ({"release_hooks": {"before_swich": []}}, "before_swich, which is no hook"),
         ({"release_hooks": {"before_revert": [{"tasks": "/etc/hosts"}]}}, "hook 1: it needs command, a list of words"),
         ({"release_hooks": {"failed": [{"command": "sh -c x"}]}}, "command is a list of words"),
-        ({"release_drain": "nowhere.yml"}, "release_drain (nowhere.yml) names a task file that is not there: /"),
+        (
+            {"release_drain": "nowhere.yml"},
+            "release_drain (nowhere.yml) names a task file that is not there, looked for in /",
+        ),
         ({"release_drain": "nginx"}, "release_drain needs the load balancers in release_drain_hosts"),
         ({"release_hooks": {"failed": [{"tasks": "/nowhere.yml"}]}}, "task files that are not there: /nowhere.yml"),
         (

@@ -46,9 +46,6 @@ def test_others_find_a_pool_whatever_its_version(role):
         ["9001", "/run/php/a-status.sock"],
     ]
     assert told[1]["links"] == {"/srv/old": "/srv/old-8.2", "/run/php/old-status.sock": "/run/php/old-status-8.2.sock"}
-    lines = php.render("etc/tmpfiles.d/slipway-php-fpm.conf.j2").splitlines()
-    assert "L+ /srv/old - - - - /srv/old-8.2" in lines
-    assert "L+ /run/php/shop.sock - - - - /run/php/shop-8.4.sock" in lines
 
 
 def test_a_pool_that_moves_keeps_the_files_of_its_old_version(role):
@@ -57,8 +54,6 @@ def test_a_pool_that_moves_keeps_the_files_of_its_old_version(role):
     for path in ("pool.d/shop.conf", "pool.d/old.conf", "pool.d/00-slipway.conf", "conf.d/99-slipway.ini"):
         assert any(fnmatchcase(f"/etc/php/8.1/fpm/{path}", pattern) for pattern in kept)
     assert not any(fnmatchcase("/etc/php/8.1/fpm/pool.d/gone.conf", pattern) for pattern in kept)
-    paths = [file["path"] for file in php.value("__php_fpm_files")]
-    assert "/etc/tmpfiles.d/slipway-php-fpm.conf" in paths
 
 
 def test_a_port_cannot_move_to_another_version(role):

@@ -26,6 +26,9 @@ from collections.abc import Callable
 WANTED = "/etc/slipway/php-fpm.json"
 ETC = "/etc/php"
 UNITS = "/usr/lib/systemd/system"
+RUN = "/run/php"
+# Links in /run are gone when the host starts.
+BOOT = "/etc/tmpfiles.d/slipway-php-fpm.conf"
 UNIT_KEYS = ("ActiveState", "UnitFileState", "NeedDaemonReload", "ExecMainStartTimestampMonotonic")
 # systemd tells these in a form of its own: a set of calls, or seconds in words.
 UNIT_TOLD_OTHERWISE = ("SystemCallFilter", "SystemCallErrorNumber", "TimeoutStopSec", "KillSignal")
@@ -168,13 +171,38 @@ def led_to(link: str) -> str:
 def old_links(wanted: dict) -> list[str]:
     """Links to the sockets of pools that are no longer there."""
     links, found = wanted_links(wanted), []
-    for folder in sorted({os.path.dirname(link) for link in links}):
+    for folder in sorted({RUN, *(os.path.dirname(link) for link in links)}):
         for name in sorted(os.listdir(folder) if os.path.isdir(folder) else []):
             path = os.path.join(folder, name)
             stem, suffix = map(re.escape, os.path.splitext(path))
             if path not in links and re.fullmatch(rf"{stem}-\d+\.\d+{suffix}", led_to(path)):
                 found.append(path)
     return found
+
+
+def boot_text(wanted: dict) -> str:
+    lines = [f"L+ {link} - - - - {target}\n" for link, target in sorted(wanted_links(wanted).items())]
+    return "".join(["# Written by slipway-php-fpm link.\n", *lines]) if lines else ""
+
+
+def boot_differs(wanted: dict) -> bool:
+    try:
+        with open(BOOT, encoding="utf-8") as handle:
+            return handle.read() != boot_text(wanted)
+    except FileNotFoundError:
+        return boot_text(wanted) != ""
+
+
+def write_boot(wanted: dict) -> None:
+    """Only now: a host that starts in the midst of a failed move serves with the version that it has."""
+    text = boot_text(wanted)
+    if not text:
+        os.unlink(BOOT)
+        return
+    temporary = f"{BOOT}.{os.getpid()}"
+    with open(temporary, "w", encoding="utf-8") as handle:
+        handle.write(text)
+    os.replace(temporary, BOOT)
 
 
 def socket_differs(path: str, pool: dict) -> bool:
@@ -214,7 +242,7 @@ def pending(wanted: dict) -> dict[str, list]:
         elif newest(version) > loaded(version):
             found["reload"].append(version)
     found["links"] = [link for link, target in wanted_links(wanted).items() if led_to(link) != target]
-    found["links"] += old_links(wanted)
+    found["links"] += old_links(wanted) + ([BOOT] if boot_differs(wanted) else [])
     for version in unused(wanted):
         state = unit(version)
         if state["ActiveState"] == "active" or state["UnitFileState"] == "enabled":
@@ -266,14 +294,19 @@ def lead(link: str, target: str) -> None:
 
 def finish_queue(address: str, deadline: float) -> None:
     """Wait until a pool has taken up what is queued on its socket: who comes last in the queue hangs up unheard."""
-    try:
-        with connect(address) as sock:
-            sock.settimeout(max(0.1, deadline - time.monotonic()))
-            sock.shutdown(socket.SHUT_WR)
-            sock.recv(1)
-    except OSError:
-        # It has gone already, or is too busy to be waited for.
-        return
+    while time.monotonic() < deadline:
+        try:
+            with connect(address) as sock:
+                sock.settimeout(max(0.1, deadline - time.monotonic()))
+                sock.shutdown(socket.SHUT_WR)
+                sock.recv(1)
+            return
+        except BlockingIOError:
+            # No room in its queue, for now.
+            time.sleep(0.05)
+        except OSError:
+            # It has gone already, or is too busy to be waited for.
+            return
 
 
 def link(wanted: dict) -> list[str]:
@@ -290,6 +323,8 @@ def link(wanted: dict) -> list[str]:
         lead(path, target)
     for path in old_links(wanted):
         os.unlink(path)
+    if boot_differs(wanted):
+        write_boot(wanted)
     for path in filter(None, before):
         finish_queue(path, time.monotonic() + wanted["wait"])
     return []

@@ -16,7 +16,7 @@ import types
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.slipway.laravel.plugins.module_utils import _endpoint, _preflight, _services
+from ansible_collections.slipway.laravel.plugins.module_utils import _endpoint, _layout, _preflight, _services
 from ansible_collections.slipway.laravel.plugins.modules import release
 
 SECRET = "s3" + "cr3t"
@@ -157,6 +157,11 @@ def test_host_on_which_all_is_well(site, told):
         "now": time.time(),
     }
     assert told(expect, restart_commands=[["sudo", "-n", "supervisorctl", "start", "app:*"]]) == []
+
+
+def test_root_in_the_place_of_another_user(site, told, monkeypatch):
+    monkeypatch.setattr(_layout.Layout, "root_problem", lambda self: f"{self.root} belongs to deploy")
+    assert told() == [f"{site.root} belongs to deploy"]
 
 
 def test_evidence_has_the_clock(site):

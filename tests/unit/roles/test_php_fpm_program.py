@@ -21,6 +21,8 @@ def program_fixture(tmp_path, monkeypatch):
     spec.loader.exec_module(module)
     monkeypatch.setattr(module, "ETC", str(tmp_path / "etc"))
     monkeypatch.setattr(module, "UNITS", str(tmp_path / "units"))
+    monkeypatch.setattr(module, "RUN", str(tmp_path / "run"))
+    monkeypatch.setattr(module, "BOOT", str(tmp_path / "boot.conf"))
     (tmp_path / "units").mkdir()
     (tmp_path / "run").mkdir()
     return module
@@ -142,6 +144,41 @@ def test_nothing_moves_before_everything_new_listens(program, wanted, pool, tmp_
     assert "does not listen" in problem
     assert "admin-8.4.sock" in problem
     assert ask(tmp_path / "run/shop.sock").recv(9) == b"shop-8.2"
+    # Nor does the host start with links to what has never listened.
+    assert (tmp_path / "boot.conf").read_text() == program.boot_text(wanted("8.2", "shop", "admin"))
+
+
+def test_links_come_back_when_the_host_starts(program, wanted, pool, tmp_path):
+    pool("shop-8.4")
+    assert program.boot_differs(wanted("8.4"))
+    program.link(wanted("8.4"))
+    run = tmp_path / "run"
+    line = f"L+ {run}/shop.sock - - - - {run}/shop-8.4.sock"
+    assert (tmp_path / "boot.conf").read_text().splitlines()[1:] == [line]
+    assert not program.boot_differs(wanted("8.4"))
+    # Pools that listen on ports have none.
+    ports = {"versions": ["8.4"], "wait": 5, "pools": [{"name": "shop", "version": "8.4", "links": {}}]}
+    assert program.old_links(ports) == [f"{run}/shop.sock"]
+    assert program.link(ports) == []
+    assert not (tmp_path / "boot.conf").exists()
+    assert not (run / "shop.sock").is_symlink()
+
+
+def test_a_queue_without_room_is_waited_for(program, tmp_path):
+    path = tmp_path / "run/full.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen(0)
+        queued = ask(path)
+        waiter = threading.Thread(target=program.finish_queue, args=(str(path), time.monotonic() + 5))
+        waiter.start()
+        waiter.join(0.3)
+        assert waiter.is_alive()
+        for _ in range(2):
+            listener.accept()[0].close()
+        waiter.join(5)
+        assert not waiter.is_alive()
+        queued.close()
 
 
 def test_a_socket_in_the_place_of_the_link_goes_first(program, wanted, pool, tmp_path):
