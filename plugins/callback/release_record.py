@@ -296,6 +296,9 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         self._unsigned = ""
         self._refused = False
         self._task_started = 0.0
+        # Hosts that failed and have done nothing since: not those that were rescued. One set for the whole run, which
+        # the action plugins look at.
+        self._failed: set[str] = set()
         self._forget()
 
     def _forget(self) -> None:
@@ -315,8 +318,6 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         self._live: dict[str, str | None] = {}
         self._lost: set[str] = set()
         self._missing = 0
-        # Hosts that failed and have done nothing since: not those that were rescued.
-        self._failed: set[str] = set()
 
     def set_options(self, task_keys: Any = None, var_options: Any = None, direct: Any = None) -> None:
         super().set_options(task_keys=task_keys, var_options=var_options, direct=direct)

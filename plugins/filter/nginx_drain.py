@@ -43,7 +43,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-UPSTREAM = re.compile(r"(?m)^(\s*upstream\s+[^\s{]+\s*\{)([^}]*)\}")
+# A variable may stand in braces: hash ${cookie_shop};
+UPSTREAM = re.compile(r"(?m)^(\s*upstream\s+[^\s{]+\s*\{)((?:\$\{[^}]*\}|[^}])*)\}")
 COMMENT = re.compile(r"#[^\n]*")
 # Alone on its line, since our mark is a comment.
 SERVER = re.compile(r"(?m)(^\s*server\s+)([^\s;]+)((?:\s[^;#]*)?);([ \t\r]*(?:#[^\n]*)?)(?=\n)")

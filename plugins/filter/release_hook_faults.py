@@ -24,6 +24,13 @@ options:
     description: Hosts by group, which hooks may name.
     type: dict
     default: {}
+  places:
+    description:
+      - Directories of the controller in which a command of its own with a relative path, such as V(./purge.sh), is
+        looked for. Without any it is not looked for.
+    type: list
+    elements: string
+    default: []
 """
 
 EXAMPLES = r"""
@@ -45,10 +52,13 @@ from ansible_collections.slipway.laravel.plugins.plugin_utils.hooks import hook_
 
 
 def release_hook_faults(
-    hooks: Any, hosts: Sequence[str], groups: Mapping[str, Sequence[str]] | None = None
+    hooks: Any,
+    hosts: Sequence[str],
+    groups: Mapping[str, Sequence[str]] | None = None,
+    places: Sequence[str] = (),
 ) -> list[str]:
     """One sentence for each fault."""
-    return hook_faults(hooks, hosts, groups or {})
+    return hook_faults(hooks, hosts, groups or {}, places)
 
 
 class FilterModule:

@@ -453,10 +453,10 @@ def release_rollback(
         live = lives.pop()
         changed = snapshots.changed_since(live) if live else []
         target = live if changed and snapshots.of(changed[0]) else ""
-    leaps = [] if target else leap_problems(preflights, common_target(preflights), hosts)
-    target = target or common_target(preflights)
+    chosen = target
+    target = chosen or common_target(preflights)
     problems = target_problems(preflights, target, to, restore, hosts)
-    problems += leaps if target else []
+    problems += leap_problems(preflights, target, hosts) if target and not chosen else []
     wrong_environment, notes = environment_told(preflights, hosts, target, environment)
     problems += wrong_environment
     if restore and target:

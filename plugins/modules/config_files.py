@@ -425,9 +425,9 @@ def refuse_theirs(removed: list[str], writers: dict[str, list[str]], by: list[st
     if theirs:
         names = sorted({name for path in theirs for name in writers[path]})
         raise Refused(
-            f"{', '.join(theirs)} came from {', '.join(names)}, and {', '.join(by)} would remove it: nothing was "
-            f"changed. A host belongs to one inventory; let that list all its applications. If this one has taken the "
-            f"place of that one, add -e laravel_host_taken_over=true"
+            f"{', '.join(theirs)} came from {', '.join(names)}, and {', '.join(by)} would remove it: this "
+            f"task has changed nothing. A host belongs to one inventory; let that list all its applications. If this "
+            f"one has taken the place of that one, add -e laravel_host_taken_over=true"
         )
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -41,8 +42,10 @@ def resolve(wanted: Any, hosts: Sequence[str], groups: Mapping[str, Sequence[str
     return ["localhost"] if found == {"localhost"} else [host for host in hosts if host in found]
 
 
-def hook_faults(hooks: Any, hosts: Sequence[str], groups: Mapping[str, Sequence[str]]) -> list[str]:
-    """What is wrong with the hooks, one sentence each."""
+def hook_faults(
+    hooks: Any, hosts: Sequence[str], groups: Mapping[str, Sequence[str]], places: Sequence[str] = ()
+) -> list[str]:
+    """What is wrong with the hooks, one sentence each; places is where the controller looks for programs of its own."""
     if not isinstance(hooks, Mapping):
         return ["release_hooks is a dictionary of lists"]
     faults = [
@@ -62,7 +65,7 @@ def hook_faults(hooks: Any, hosts: Sequence[str], groups: Mapping[str, Sequence[
             faults.append(f"release_hooks.{name} is a list of hooks")
             continue
         for number, entry in enumerate(entries, 1):
-            fault = entry_fault(name, entry, hosts, groups)
+            fault = entry_fault(name, entry, hosts, groups) or lost_command(entry, hosts, groups, places)
             if fault:
                 faults.append(f"release_hooks.{name}, hook {number}: {fault}")
     return faults
@@ -90,3 +93,16 @@ def entry_fault(name: str, entry: Any, hosts: Sequence[str], groups: Mapping[str
     if not resolve(entry.get("hosts"), hosts, groups):
         return f"no host of this release is in hosts: {entry['hosts']}; the controller is localhost"
     return ""
+
+
+def lost_command(
+    entry: Mapping[str, Any], hosts: Sequence[str], groups: Mapping[str, Sequence[str]], places: Sequence[str]
+) -> str:
+    """Of a command on the controller, by a relative path, that no place has; what hosts have is for them to say."""
+    word = str(entry.get("command", [""])[0])
+    on_controller = "localhost" not in hosts and resolve(entry.get("hosts"), hosts, groups) == ["localhost"]
+    if not places or not on_controller or entry.get("chdir") or "/" not in word or word[0] in "/~$":
+        return ""
+    if any(os.path.exists(os.path.join(place, word)) for place in places):
+        return ""
+    return f"{word} is not there, looked for in {', '.join(places)}"

@@ -106,11 +106,27 @@ def test_server_that_a_release_keeps_out_stays_out(role, tmp_path):
     found = drained_by(role, tmp_path, drained + gone)
     after = role("nginx", nginx_upstreams=pools, __nginx_look_at=found)
     assert after.value("__nginx_drained") == ["10.0.0.5:80"], "one that the inventory no longer has needs no word"
+    assert after.value("__nginx_kept_out") == ["10.0.0.5:80"]
     assert after.render("etc/nginx/conf.d/slipway-upstreams.conf.j2") == drained
     pools[1]["servers"][0]["weight"] = 3
     after = role("nginx", nginx_upstreams=pools, __nginx_look_at=found)
     assert after.render("etc/nginx/conf.d/slipway-upstreams.conf.j2") == drained.replace("weight=2", "weight=3")
     assert not any(line.startswith("drained ") for line in drained_by(role, tmp_path, before)["stdout_lines"])
+
+
+def test_a_server_that_comes_back_for_want_of_others_is_not_said_to_stay_out(role):
+    servers = [{"address": "10.0.0.5:80"}, {"address": "10.0.0.6:80"}]
+    found = {"stdout_lines": ["drained 10.0.0.5:80"]}
+
+    def kept_out(**pool):
+        loaded = role("nginx", nginx_upstreams=[{"name": "a", "servers": servers, **pool}], __nginx_look_at=found)
+        assert loaded.value("__nginx_drained") == ["10.0.0.5:80"]
+        return loaded.value("__nginx_kept_out")
+
+    assert kept_out() == ["10.0.0.5:80"]
+    assert kept_out(balance="hash", hash_key="${cookie_shop}${uri}") == ["10.0.0.5:80"]
+    assert kept_out(servers=servers[:1]) == []
+    assert kept_out(servers=[servers[0], {**servers[1], "down": True}]) == []
 
 
 def test_host_without_upstreams_has_the_file_too(role):

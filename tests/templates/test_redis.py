@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 CONF = "etc/redis/instance.conf.j2"
 ACL = "etc/redis/instance.acl.j2"
 CACHE = {"name": "cache", "port": 6380, "maxmemory_policy": "allkeys-lru", "appendonly": False, "save": ""}
@@ -82,3 +84,17 @@ def test_the_password_of_before_is_tried(role):
     assert redis.value("__redis_rotated") == ["default"]
     same = role("redis", redis_password="old", __redis_looked={"stdout_lines": saw})  # noqa: S106
     assert same.value("__redis_rotated") == role("redis", redis_password="new").value("__redis_rotated") == []  # noqa: S106
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "rotated"),
+    [("redis", "configure", ["default", "cache"]), ("mysql", "content", ["shop@localhost"])],
+)
+def test_a_changed_password_is_warned_of_where_it_changes(role, name, file, rotated):
+    loaded = role(name, **{f"__{name}_rotated": rotated})
+    tasks = loaded.loader.load_from_file(str(loaded.path / f"tasks/{file}.yml"), trusted_as_template=True)
+    (warning,) = (task for task in tasks if "Warn of passwords" in task["name"])
+    message = warning["ansible.builtin.debug"]["msg"]
+    assert "WARNING: this run changes the password of " in loaded.template(message)
+    assert f" {', '.join(rotated)}: who logs in" in loaded.template(message)
+    assert loaded.template(message, ansible_check_mode=True).startswith("WARNING: a run without --check changes the ")

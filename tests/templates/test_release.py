@@ -209,7 +209,7 @@ def test_rollback_without_a_host_is_refused_where_that_does_harm(role, restores,
     # The release id of a rollback is its target.
     way = f"rollback.yml with -e release_rollback_to={NEW} --limit web2"
     assert [way in text for text in told] == [True] * stopped
-    assert way in loaded.value("__release_notes")[0]
+    assert f"Where that is not {NEW}: {way}" in loaded.value("__release_notes")[0]
     named = without_web2(role, release_left_out="web2", __release_rollback={"problems": []}, **given)
     assert named.value("__release_no_rollback") == []
 

@@ -222,6 +222,25 @@ def test_faults_of_a_request(release, given, faults):
     assert loaded.value("__release_faults") == faults
 
 
+def test_command_of_the_controller_runs_where_its_program_is(release, tmp_path):
+    (tmp_path / "purge.sh").touch()
+
+    def runs_in(word, **step):
+        hooks = {"after_verify": [{"command": [word], "hosts": "localhost"}]}
+        command = {"command": [word], **step}
+        loaded = release(release_hooks=hooks, __release_step=command)
+        loaded.variables |= {"inventory_dir": "/srv", "playbook_dir": str(tmp_path)}
+        (_hosts, task) = tasks(loaded, "hook_command.yml")
+        return loaded.template(task["ansible.builtin.command"]["chdir"]), loaded.value("__release_hook_faults")
+
+    assert runs_in("./purge.sh") == (str(tmp_path), [])
+    assert runs_in("./purge.sh", chdir="/opt")[0] == "/opt"
+    for word in ("purge.sh", "/bin/sh"):
+        assert runs_in(word) == (os.getcwd(), [])
+    (_place, (fault,)) = runs_in("bin/none")
+    assert fault.endswith(f"bin/none is not there, looked for in {os.getcwd()}, /srv, {tmp_path}")
+
+
 def test_checksum_in_capitals_is_that_of_the_build(release):
     loaded = release(release_artifact_url=ARTIFACT, release_artifact_sha256=SHA256.upper())
     loaded.variables["__release_build"] = {}
@@ -626,8 +645,8 @@ def test_what_the_run_before_registered_is_forgotten(release):
     loaded = release()
     task = next(task for task in tasks(loaded, "run.yml") if task["name"] == "Name this run")
     forgotten = {key for key, value in task["ansible.builtin.set_fact"].items() if value == {}}
-    # The layout is no run of a release, and registers anew whatever it reads.
-    files = [path for path in (loaded.path / "tasks").glob("*.yml") if path.name != "layout.yml"]
+    # Place and layout are no run of a release, and register anew whatever they read.
+    files = [path for path in (loaded.path / "tasks").glob("*.yml") if path.name not in ("layout.yml", "place.yml")]
     texts = [path.read_text() for path in files]
     registered = {line.split("register: ")[1] for text in texts for line in text.splitlines() if "  register: " in line}
     assert forgotten == registered

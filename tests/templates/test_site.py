@@ -20,15 +20,38 @@ GROUP_OF = {
 }
 
 
-@pytest.fixture(name="moved")
-def moved_fixture():
-    """A variable of the play that stops what has moved."""
+STOP = "Stop what other hosts run now"
+STOP_SCHEDULER = "Stop the scheduler that another host runs now"
+
+
+@pytest.fixture(name="plays")
+def plays_fixture():
     plays = DataLoader().load_from_file(str(SITE), trusted_as_template=True)
-    (play,) = (play for play in plays if play["name"] == "Stop what other hosts run now")
+    return {play["name"]: play for play in plays}
+
+
+def templated(text, **variables):
+    variables = {"groups": GROUPS, "group_names": ["laravel"], "laravel_app": "shop", **variables}
+    return Templar(loader=DataLoader(), variables=variables).template(text)
+
+
+@pytest.fixture(name="moved")
+def moved_fixture(plays):
+    """A variable of the play that stops what has moved."""
 
     def value(name, **given):
-        variables = {**play["vars"], "groups": GROUPS, "group_names": ["laravel"], "laravel_app": "shop", **given}
-        return Templar(loader=DataLoader(), variables=variables).template(play["vars"][name])
+        return templated(plays[STOP]["vars"][name], **given, **plays[STOP]["vars"])
+
+    return value
+
+
+@pytest.fixture(name="stopped")
+def stopped_fixture(plays):
+    """The sets that a task goes through; its own variables are in force then, as Ansible has it."""
+
+    def value(play, **given):
+        task = plays[play]["tasks"][-1]
+        return templated(task["loop"], **(given | plays[play]["vars"] | task["vars"]))
 
     return value
 
@@ -70,8 +93,9 @@ def test_what_runs_an_application_is_found_by_its_root(host, moved, tmp_path, ki
     host("blog", "/srv/shop-blog", scheduler_type=kind)
     assert sorted(looked(moved, tmp_path, "/srv/shop")) == sorted(GROUP_OF)
     assert looked(moved, tmp_path, "/srv/none") == []
-    # A set that was emptied keeps what belongs to supervisor itself.
+    # A set that was emptied keeps what belongs to supervisor itself, or nothing.
     (tmp_path / "shop-reverb.json").write_text(json.dumps({"paths": [f"{tmp_path}/shop-reverb.1"]}, indent=1))
+    (tmp_path / "blog-scheduler.json").write_text(json.dumps({"paths": []}, indent=1))
     assert sorted(looked(moved, tmp_path, "/srv/shop")) == sorted(GROUP_OF.keys() - {"shop-reverb"})
 
 
@@ -94,10 +118,25 @@ def test_a_host_stops_what_it_did_for_a_group_that_it_has_left(moved, name):
 def test_a_renamed_application_leaves_no_programs_behind(moved):
     left = moved(
         "site_left",
-        site_looked={"stdout_lines": ["shop-queue", "shop-scheduler", "store-horizon", "store-queue"]},
+        site_looked={"stdout_lines": ["shop-queue", "shop-scheduler", "store-horizon"]},
         group_names=["laravel", "laravel_workers", "laravel_horizon", "laravel_scheduler"],
         laravel_app="store",
         horizon_app="store",
         scheduler_app="shop",
     )
     assert left == ["shop-queue"]
+
+
+def test_programs_of_a_second_name_stay_beside_those_of_the_first(moved):
+    found = {"stdout_lines": ["shop-mail-queue", "shop-queue"]}
+    assert moved("site_left", site_looked=found, group_names=["laravel", "laravel_workers"]) == []
+    assert moved("site_left", site_looked=found) == found["stdout_lines"]
+
+
+@pytest.mark.parametrize("play", [STOP, STOP_SCHEDULER])
+def test_names_of_their_own_are_no_renamed_application(stopped, play):
+    names = {"queue_worker_app": "jobs", "horizon_app": "jobs", "reverb_app": "live", "scheduler_app": "nightly"}
+    found = ["jobs-queue", "jobs-horizon", "live-reverb", "nightly-scheduler"]
+    looked = {"stdout_lines": found}
+    assert stopped(play, **names, site_looked=looked, group_names=[*GROUPS]) == []
+    assert stopped(play, **names, site_looked=looked) == (found[:3] if play == STOP else found[3:])

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 
 import pytest
+from ansible.template import trust_as_template
 
 PROGRAM = "etc/supervisor/conf.d/program.conf.j2"
 
@@ -271,6 +272,22 @@ def test_a_host_that_has_it_no_longer_does_not_count(shop, name, group):
     hosts = {"worker1": {f"{name}_enabled": False}, "worker2": {}, "worker3": {f"{name}_enabled": "yes"}}
     given = {"groups": {group: list(hosts)}, "hostvars": hosts}
     assert shop(name, group_names=[group], **given).value(f"__{name}_hosts") == ["worker2", "worker3"]
+
+
+@pytest.mark.parametrize("name", ["scheduler", "reverb"])
+def test_as_many_hosts_as_do_not_disturb_one_another(shop, name):
+    # Where a playbook enables it by a variable of the role, the inventory may have it off everywhere.
+    def refused(**hosts):
+        hosts = {host: {f"{name}_enabled": enabled} for host, enabled in hosts.items()}
+        group = f"laravel_{name}"
+        loaded = shop(name, groups={group: list(hosts)}, group_names=[group], hostvars=hosts)
+        tasks = loaded.loader.load_from_file(str(loaded.path / "tasks/preflight.yml"), trusted_as_template=True)
+        (that,) = (task["ansible.builtin.assert"]["that"] for task in tasks if f"__{name}_hosts" in str(task))
+        return not loaded.template(trust_as_template("{{ " + that + " }}"))
+
+    assert not refused(worker1=False, worker2=False)
+    assert not refused(worker1=False, worker2=True)
+    assert refused(worker1=True, worker2=True)
 
 
 @pytest.fixture

@@ -8,8 +8,14 @@ for name in releases shared .slipway; do
 done
 # With a release in it, it has moved already.
 [ ! -e "$root/current" ] || exit 0
-cat "$4/nginx/sites-enabled/$2.conf" "$4/cron.d/$2" "$4/systemd/system/$2-scheduler.service" \
-  "$4/supervisor/conf.d/$2"-queue-*.conf "$4/supervisor/conf.d/$2-horizon.conf" "$4/supervisor/conf.d/$2-reverb.conf" \
-  2>/dev/null | grep -oE "/[^ ;\"'=]+/current" | sort -u | while read -r current; do
-  [ ! -e "$current" ] || echo "root ${current%/current}"
+# Where a file has the application. A site may serve parts of others as well, by an alias say, and what has the
+# application in $1 already has nothing to say of others.
+supervisor=$4/supervisor/conf.d
+for file in "$4/nginx/sites-enabled/$2.conf" "$4/cron.d/$2" "$4/systemd/system/$2-scheduler.service" \
+  "$supervisor/$2"-queue-*.conf "$supervisor/$2-horizon.conf" "$supervisor/$2-reverb.conf"; do
+  roots=$(sed -nE -e "s%^ *root +[\"']?(/[^ ;\"']+)/current([/;\"' ].*)?$%\1%p" -e 's%^directory=(/.+)/current$%\1%p' \
+    -e "s%^[^#].*[ =\"'](/[^ ;\"'=]+)/current/artisan.*%\1%p" "$file" 2>/dev/null)
+  printf '%s\n' "$roots" | grep -qxF "$root" || printf '%s\n' "$roots"
+done | sort -u | while read -r other; do
+  [ -z "$other" ] || [ ! -e "$other/current" ] || echo "root $other"
 done

@@ -320,6 +320,24 @@ def test_good_hooks_have_no_fault():
     assert release_hook_faults(hooks, HOSTS, GROUPS) == []
 
 
+def test_program_of_the_controller_is_in_one_of_the_places(tmp_path):
+    (tmp_path / "purge.sh").touch()
+    places = ["/none", str(tmp_path)]
+
+    def faults(word, hosts=HOSTS, places=places, **entry):
+        hooks = {"after_verify": [{"command": [word, "all"], "hosts": "localhost", **entry}]}
+        return release_hook_faults(hooks, hosts, GROUPS, places)
+
+    (lost,) = faults("bin/purge.sh")
+    assert lost == f"release_hooks.after_verify, hook 1: bin/purge.sh is not there, looked for in /none, {tmp_path}"
+    assert faults("bin/purge.sh", hosts=["localhost"]) == faults("bin/purge.sh", hosts=HOSTS, chdir="/srv") == []
+    assert faults("./x", places=[]) == []
+    for word in ("./purge.sh", "purge", "/usr/bin/purge", "~/purge", "$HOME/purge", 7):
+        assert faults(word) == []
+    hooks = {"after_verify": [{"command": ["./x"]}, {"command": ["./x"], "hosts": "web"}, {"tasks": "a.yml"}]}
+    assert release_hook_faults(hooks, HOSTS, GROUPS, places) == []
+
+
 def test_localhost_of_the_play_is_a_host_like_others():
     (step,) = release_steps(["build"], ["localhost"], at={"build": ["localhost"]})
     assert (step["file"], step["hosts"]) == ("build", ["localhost"])

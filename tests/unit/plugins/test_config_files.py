@@ -83,6 +83,7 @@ def test_files_of_another_inventory_are_not_removed(apply, etc, check_mode):
     status, result = apply({"main": "other", "staging": "2"}, by=STAGING, _ansible_check_mode=check_mode)
     assert status == 1
     assert f"{etc / 'shop'} came from application shop, inventory production, and inventory staging" in result["msg"]
+    assert "would remove it: this task has changed nothing. A host" in result["msg"]
     assert tree(etc) == {"main": "m", "shop": "1"}
     # That it was refused changes nothing for the one whose files they are.
     assert apply({"main": "m"}, by=PRODUCTION)[1]["removed_paths"] == [str(etc / "shop")]

@@ -55,8 +55,10 @@ def test_hosts_that_differed_before_are_not_parted_by_this_run(before, after, ou
     assert outcome_of(phases, True) == outcome
 
 
-def test_hosts_that_failed_are_known_and_those_that_were_rescued_are_not():
+def test_hosts_that_failed_are_known_and_those_that_were_rescued_are_not(monkeypatch):
+    monkeypatch.setattr(record, "_failed", None)
     callback = CallbackModule()
+    callback.v2_playbook_on_start(SimpleNamespace(_file_name="release.yml"))
 
     def result(host, **about):
         task = {"loop": None, "action": "debug", "_resolved_action": "", "_role": None, "get_name": lambda: "Try"}
@@ -69,7 +71,12 @@ def test_hosts_that_failed_are_known_and_those_that_were_rescued_are_not():
     callback.v2_runner_on_skipped(result("web2"))
     callback.v2_runner_on_unreachable(result("web5", ignore_unreachable=False))
     callback.v2_runner_on_unreachable(result("web6", ignore_unreachable=True))
-    assert callback._failed == {"web3", "web5"}
+    assert record.failed_hosts() == {"web3", "web5"}
+    # Of the next release of the run as well.
+    callback._forget()
+    callback.v2_runner_on_failed(result("web1"))
+    callback.v2_runner_on_ok(result("web3"))
+    assert record.failed_hosts() == {"web1", "web5"}
 
 
 class Ended:

@@ -159,6 +159,34 @@ def test_place_of_an_application(www, tmp_path):
     assert look_at_place(www / "moved", tmp_path) == []
 
 
+USES = {
+    "nginx/sites-enabled/app.conf": "    root {}/current/public;\n",
+    "cron.d/app": "* * * * * deploy test ! -f {0}/current/artisan || (cd {0}/current && php artisan schedule:run)\n",
+    "systemd/system/app-scheduler.service": "[Unit]\nConditionPathExists={}/current/artisan\n",
+    "supervisor/conf.d/app-reverb.conf": "[program:x]\ncommand=php artisan\ndirectory={}/current\n",
+}
+
+
+@pytest.mark.parametrize("name", USES)
+def test_where_a_file_has_the_application(www, tmp_path, name):
+    file = tmp_path / name
+    file.parent.mkdir(parents=True)
+    for app in ("app", "docs"):
+        (www / app / "releases/r1").mkdir(parents=True)
+        (www / app / "current").symlink_to("releases/r1")
+    file.write_text(USES[name].format(www / "app"))
+    assert look_at_place(www / "moved", tmp_path) == [f"root {www}/app"]
+    # What it has of another application moves nothing, before the first release as well.
+    for of_docs in ("        alias {}/current/public;\n", "        root {}/current/public;\n", "# cd {}/current\n"):
+        file.write_text(USES[name].format(www / "new") + of_docs.format(www / "docs"))
+        assert look_at_place(www / "new", tmp_path) == []
+    file.write_text(f"    root /srv/static;\n        alias {www}/docs/current/public;\n")
+    assert look_at_place(www / "new", tmp_path) == []
+    (www / "new").mkdir()
+    (www / "new/current").symlink_to("releases/none")
+    assert look_at_place(www / "new", tmp_path) == []
+
+
 @pytest.mark.parametrize("name", ["app", "app/releases", "app/.slipway", "app/shared"])
 def test_link_of_the_user_leads_root_nowhere(lay_out, www, name):
     victim = www / "etc"
