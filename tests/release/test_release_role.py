@@ -168,6 +168,7 @@ def test_release_in_check_mode_of_what_is_new(stage):
             {"release_drain": "nowhere.yml"},
             "release_drain (nowhere.yml) names a task file that is not there, looked for in /",
         ),
+        ({"release_migrate": False, "release_seeders": ["S"]}, "release_seeders (S) run with the migrations, which"),
         ({"release_drain": "nginx"}, "release_drain needs the load balancers in release_drain_hosts"),
         ({"release_hooks": {"failed": [{"tasks": "/nowhere.yml"}]}}, "task files that are not there: /nowhere.yml"),
         (
