@@ -42,7 +42,8 @@ options:
   batch:
     description: >-
       How many of the hosts that get requests are switched at a time, a number or a percentage of them; empty for all
-      together. The other hosts are switched with the last of them.
+      together. The other hosts are switched with the last of them. With V(maintenance) among the phases all are
+      switched together, and none is drained, since nobody is served.
     type: raw
     default: ""
   web:
@@ -180,8 +181,8 @@ def runs(
     if len(hosts) == 1:
         free |= ALONE
     if "maintenance" in phases:
-        # Nor for its switch, unless that is one of several batches.
-        free |= {("probe", "switch"), *([] if batched else [("switch", "restart")])}
+        # Nor for its switch.
+        free |= {("probe", "switch"), ("switch", "restart")}
     found: list[Step] = []
     for before, phase in pairwise(["", *phases]):
         if phase in HOOKS_ALONE:
@@ -245,7 +246,8 @@ def release_steps(
 ) -> list[Step]:
     """What the role does, in order."""
     wanted, known = hooks or {}, groups or {}
-    planned = runs(phases, hosts, at or {}, batched_runs(hosts, web, batch, drain) if batch else [])
+    in_batches = batch and "maintenance" not in phases
+    planned = runs(phases, hosts, at or {}, batched_runs(hosts, web, batch, drain) if in_batches else [])
     # A phase in batches has its hooks around all of them.
     left = [name for run in planned for name in run.get("names", [])]
     began: set[str] = set()

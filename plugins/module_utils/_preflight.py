@@ -145,8 +145,11 @@ class _Preflight:
         masker = Masker(secrets_of(self.env or {}))
         for name, problem in found:
             if name in self.expect["warn"]:
-                self.module.warn(masker.text(f"preflight goes on in spite of this: {problem}"))
+                self._warn(masker.text(problem))
         return [problem for name, problem in found if name not in self.expect["warn"]]
+
+    def _warn(self, problem: str) -> None:
+        self.module.warn(f"preflight goes on in spite of this: {problem}")
 
     @staticmethod
     def _of(check: Callable[[str], list[str]], name: str) -> Callable[[], list[str]]:
@@ -330,10 +333,13 @@ class _Preflight:
                 f"the old one if data was encrypted with it"
             )
         production = "production" in (env.get("APP_ENV"), expect["app_env"])
-        if production and _is_true(env.get("APP_DEBUG", "")):
-            found.append(
-                f"APP_DEBUG is {env['APP_DEBUG']} in {where}, which shows secrets to visitors; set it to false"
-            )
+        if _is_true(env.get("APP_DEBUG", "")):
+            debug = f"APP_DEBUG is {env['APP_DEBUG']} in {where}, which shows secrets to visitors; set it to false"
+            if production:
+                found.append(debug)
+            else:
+                # A place to look for errors may mean it, as long as nobody else sees it.
+                self._warn(debug)
         if expect["app_env"] and env.get("APP_ENV") and env["APP_ENV"] != expect["app_env"]:
             found.append(f"APP_ENV is {env['APP_ENV']} in {where}, the inventory has {expect['app_env']}; correct one")
         if expect["app_url"] and _place(env.get("APP_URL", "")) != _place(expect["app_url"]):
@@ -355,7 +361,7 @@ class _Preflight:
             shared = [*self.params["shared_dirs"], *self.params["shared_files"]]
             for lost in listed("database", _probe.sqlite_loss(env, path, self.layout.shared_dir, shared)):
                 # Only the release itself will tell whether it needs a database at all.
-                self.module.warn(f"preflight goes on in spite of this: {lost}")
+                self._warn(lost)
             problem = _probe.database_problem(self.module, self.params["php"], env, self.environment, path)
             return listed("database", problem)
 

@@ -11,7 +11,8 @@ short_description: Plan and apply the migrations of a Laravel application
 version_added: 0.1.0
 description:
   - Tells which migrations are pending, their SQL, and what that SQL risks on this database, by the tables that it
-    names; applies them unless that would lose data or break the code that still runs.
+    names; applies them unless that would lose data, break the code that still runs or lock a large table for long, or
+    nobody can tell.
   - Works on Laravel 8 to 13 alike, on MySQL, MariaDB, PostgreSQL and SQLite.
   - The plan comes from the migrations themselves, run with every statement held back, on a connection that may only
     read. Questions to the schema (C(Schema::hasColumn)) are answered truly; questions for rows find none.
@@ -42,7 +43,7 @@ options:
     default: applied
   allow_destructive:
     description:
-      - Apply migrations although RV(destructive) is true.
+      - Apply migrations although RV(destructive) is true, or another of the RV(risks) C(needs_consent).
     type: bool
     default: false
   isolated:
@@ -91,7 +92,7 @@ EXAMPLES = r"""
     state: planned
   register: plan
 
-- name: Migrate, unless that would break the release that runs
+- name: Migrate, unless somebody should have a look at it first
   slipway.laravel.artisan_migrate:
     release: /var/www/app/current
 
@@ -142,9 +143,9 @@ risks:
       type: str
       returned: always
     needs_consent:
-      description: Whether a release asks for consent to it. It is destructive, V(unknown), or a V(long_lock) of a table
-        that is large or of unknown size. Of what is V(unknown) the first release into a database without tables asks
-        for none.
+      description: Whether it is applied with consent alone (O(allow_destructive)), as in a release. It is destructive,
+        V(unknown), or a V(long_lock) of a table that is large or of unknown size. Of what is V(unknown) the first
+        release into a database without tables asks for none.
       type: bool
       returned: always
     destructive:
@@ -209,16 +210,19 @@ from ansible_collections.slipway.laravel.plugins.module_utils._migrate import Mi
 
 
 def refusal(plan: dict[str, Any]) -> str:
-    """Return why a plan is not applied."""
+    """Return why a plan is not applied without consent, empty when it needs none."""
+    asked = [risk for risk in plan["risks"] if risk["needs_consent"]]
+    if not asked:
+        return ""
     found = [
-        f"{risk['migration']}: {risk['kind']} {risk['table']}: {risk['reason']}"
-        for risk in plan["risks"]
-        if risk["destructive"]
+        f"{risk['migration']}: {' '.join(filter(None, (risk['kind'], risk['table'])))}: {risk['reason']}"
+        for risk in asked
     ]
-    return (
-        f"nothing was applied, since it would lose data or break the code that runs: {'; '.join(found)}. Take a "
-        f"snapshot and maintenance mode, then add allow_destructive: true"
-    )
+    if plan["destructive"]:
+        reason, first = "it would lose data or break the code that runs", "Take a snapshot and maintenance mode"
+    else:
+        reason, first = "it may block something, or nobody can tell what it does", "Look at it"
+    return f"nothing was applied, since {reason}: {'; '.join(found)}. {first}, then add allow_destructive: true"
 
 
 def main() -> None:
@@ -251,8 +255,9 @@ def main() -> None:
         if not applies:
             result["diff"] = {"prepared": text if result["pending"] else ""}
             module.exit_json(changed=False, **result)
-        if result["destructive"] and not module.params["allow_destructive"]:
-            module.fail_json(msg=refusal(result), changed=False, **result)
+        refused = "" if module.params["allow_destructive"] else refusal(result)
+        if refused:
+            module.fail_json(msg=refused, changed=False, **result)
         if module.check_mode:
             seeders = module.params["seeders"]
             module.exit_json(changed=bool(result["pending"] or seeders), migrations=[], seeded=[], **result)

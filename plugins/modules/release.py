@@ -424,6 +424,8 @@ options:
           - V(database), V(redis), V(cache), V(queue) and V(mail) read C(.env) as Laravel's own configuration does.
             Leave those out that the application reaches in another way. V(database) warns of an SQLite file that would
             lie in each release as well.
+          - V(environment) refuses C(APP_DEBUG) that is on where C(APP_ENV) or O(expect.app_env) is C(production), and
+            warns of it elsewhere.
           - V(workers), for workers of the application whose working directory is no release, is one of C(verify) too.
         type: list
         elements: str

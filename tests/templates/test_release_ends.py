@@ -154,6 +154,12 @@ def test_hooks_of_going_back_need_the_lock_of_every_host(release, fleet, number,
             {"release_drain": "nginx", "release_strategy": "rolling", "__release_idle": True},
             ["app1", "app2"],
         ),
+        # None of which a site that is shut has.
+        (
+            ("app1", "app2"),
+            {"release_drain": "nginx", "release_strategy": "rolling", "release_maintenance": "always"},
+            ["app1", "app2"],
+        ),
         (("app1", "app2"), {"release_drain": "nginx", "__release_kind_of_run": "rollback"}, ["app1", "app2"]),
         (("app1", "app2"), {}, None),
     ],
@@ -390,6 +396,24 @@ def test_rollback_to_another_environment(release, environment, kind, first, rest
     loaded.variables["__release_kind_of_run"] = "release"
     found = loaded.value("__release_arguments")
     assert (found["restart_all"], found["rollback"], notes(loaded)) == (False, False, [])
+
+
+@pytest.mark.parametrize("kind", ["release", "rollback"])
+@pytest.mark.parametrize(("shut", "batches"), [("never", 2), ("always", 1)])
+def test_site_that_is_shut_is_not_switched_in_batches(release, kind, shut, batches):
+    registered = {host: preflight("X", ["A", "X"], environments=OLD_ENV) for host in ("app1", "app2")}
+    given = {"release_strategy": "rolling", "release_drain": "nginx", "release_maintenance": shut}
+    loaded = release(registered=registered, release_rollback_environment="old", **given)
+    told = notes(loaded)
+    assert ["hosts switch, and so all do at once" in note for note in told] == [True] * (shut == "always")
+    lists = {"release": "__release_steps_live", "rollback": "__release_steps_rollback"}
+    loaded.variables |= {"__release_kind_of_run": kind, "__release_no_rollback": []}
+    steps = loaded.value(lists[kind])
+    assert len([step for step in steps if "switch" in step.get("phases", [])]) == batches
+    assert len([step for step in steps if step["file"] == "drain"]) == (2 * batches if batches > 1 else 0)
+    assert [step for step in steps if "exchange" in step.get("phases", [])] == (
+        [] if batches == 1 or kind == "release" else [steps[2]]
+    )
 
 
 def notes(loaded, **built):

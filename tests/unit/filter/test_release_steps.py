@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.slipway.laravel.plugins.filter.release_hook_faults import release_hook_faults
@@ -78,13 +80,40 @@ def test_under_maintenance_the_probe_needs_no_run_of_its_own():
     # The site opens on no host before all are proven.
     shared = ["maintenance", "snapshot, migrate @ app1", "probe, switch, restart, verify", "up"]
     assert told(phases, at=at) == shared
-    batches = told(phases, at=at, batch=2)
-    assert batches[-4:] == ["switch, restart, verify @ app1 app2", "switch, restart, verify @ worker1", *BATCHED]
-    assert told(phases, at=at, batch=3)[-3:] == ["switch, restart, verify", *BATCHED]
     assert told(phases, ["app1"], at=at)[-1] == "probe, switch, restart, verify, up"
 
 
-BATCHED = ["restart, verify", "up"]
+def test_a_site_that_is_shut_has_no_batches():
+    phases = ["maintenance", *LIVE, "up"]
+    shut = ["maintenance", "switch, restart, verify", "up"]
+    for size in (1, "50%", 3):
+        assert told(phases, batch=size, web=HOSTS[:2], drain=True) == shut
+
+
+def test_no_host_has_more_than_six_runs_and_those_of_the_build_and_the_migrations():
+    """Hooks and sign-offs aside, which part what shares a run."""
+    given = itertools.product(
+        ("app1", "app2", "localhost"),
+        ([], ["app1"], ["app2"], ["app1", "worker1"], HOSTS),
+        ([], ["migrate"], ["snapshot", "migrate"]),
+        (False, True),
+        (False, True),
+        ("", 1, 2, 3),
+    )
+    for builds, again, pending, shut, drain, batch in given:
+        phases = [*pending, *(["probe"] if again else []), *LIVE]
+        phases = ["maintenance", *phases, "up", "finish"] if shut else [*phases, "finish"]
+        options = {"at": {**MIGRATED, "build": [builds], "probe": again}, "batch": batch, "drain": drain}
+        steps = [
+            step
+            for part in (["preflight"], ["build", "stage"], phases)
+            for step in release_steps(part, HOSTS, web=HOSTS[:2], unproven=True, **options)
+            if "phases" in step and not step["file"].endswith("_on_controller")
+        ]
+        for host in HOSTS:
+            found = [step["label"] for step in steps if host in step["hosts"]]
+            more = (host == builds) + (host == "app1" and len(pending) > 0)
+            assert len(found) <= 6 + more, (host, found)
 
 
 def test_the_module_calls_maintenance_down():
@@ -216,7 +245,6 @@ def test_hooks_around_the_end_of_maintenance():
     end = ["restart, verify", "before_up: up", "up"]
     assert told([*LIVE, "up"], hooks=hooks) == ["switch", *end]
     assert told(["after_up", "finish"], hooks=hooks) == ["after_up: up", "finish"], "nothing goes back any more"
-    assert told([*LIVE, "up"], batch=2, hooks=hooks)[2:] == end
     assert told([*LIVE, "up"], ["app1"], hooks={"before_up": hooks["before_up"]}) == [
         "switch, restart, verify",
         "before_up: up",

@@ -180,6 +180,38 @@ def test_destructive_migrations_are_refused(home, migrate):
     assert "allow_destructive" in result["msg"]
 
 
+UNTOLD = {"migrations": [SAFE], "told": {SAFE: {"does": "rename() in line 9"}}}
+INDEX = {"migrations": [SAFE], "sql": {SAFE: ["alter table users add index a (name)"]}}
+
+
+def of_rows(rows):
+    return {"users": {"rows": rows, "bytes": 1, "empty": False, "columns": {}}}
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        (UNTOLD, f"{SAFE}: unknown: "),
+        ({**INDEX, "tables": of_rows(10**6)}, f"{SAFE}: long_lock users: "),
+    ],
+)
+def test_what_needs_consent_is_refused_without_it(home, migrate, behaviour, reason, check):
+    code, result = migrate({"_ansible_check_mode": check}, **behaviour)
+    assert (code, result["changed"], result["destructive"], ran(home)) == (1, False, False, [])
+    assert (
+        f"nothing was applied, since it may block something, or nobody can tell what it does: {reason}" in result["msg"]
+    )
+    assert result["msg"].endswith("Look at it, then add allow_destructive: true")
+    code, result = migrate({"_ansible_check_mode": check, "allow_destructive": True}, **behaviour)
+    assert (code, result["changed"], ran(home)) == (0, True, [] if check else [SAFE])
+
+
+def test_what_needs_no_consent_is_applied(home, migrate):
+    assert migrate(**{**INDEX, "tables": of_rows(10)})[0] == 0
+    assert ran(home) == [SAFE]
+
+
 def test_apply(home, migrate):
     code, result = migrate(
         {"allow_destructive": True, "seeders": ["Countries"], "database": "tenants", "paths": ["a/b"]}

@@ -401,6 +401,18 @@ def test_debug_mode(site, told, debug, app_env, well):
     assert (told() == []) is well
 
 
+@pytest.mark.parametrize("app_env", ["staging", "local"])
+@pytest.mark.parametrize("debug", ["true", "false"])
+def test_debug_mode_outside_of_production_is_a_warning(site, told, warned, app_env, debug):
+    site.write_env(APP_DEBUG=debug, APP_ENV=app_env)
+    assert told() == []
+    assert [f"in spite of this: APP_DEBUG is true in {site.root}/shared/.env, " in text for text in warned] == [
+        True
+    ] * (debug == "true")
+    warned.clear()
+    assert (told({"skip": ["environment"]}), warned) == ([], [])
+
+
 def test_debug_mode_where_the_inventory_knows_better(site, told):
     site.write_env(APP_DEBUG="true", APP_ENV="local")
     assert [text.split()[0] for text in told({"app_env": "production"})] == ["APP_DEBUG", "APP_ENV"]
