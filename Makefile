@@ -27,7 +27,7 @@ demo-clean: ## Remove everything that the demo made
 	@lab/demo clean
 
 .PHONY: test
-test: setup ## Run all layers below, side by side
+test: setup ## Run lint to molecule, side by side; of the long ones a part, as CONTRIBUTING.md says
 	@tests/run.py
 
 .PHONY: lint sanity unit build local
@@ -47,11 +47,11 @@ test-demo: setup ## The demo in Docker, from a fresh copy of the checkout
 	@tests/run.py demo
 
 .PHONY: application
-application: setup ## The sample application on Laravel 8, 10 and 13, in Docker
+application: setup ## The sample application on Laravel 8, 10 and 13, in Docker; make test has 13 alone
 	@tests/run.py application
 
 .PHONY: molecule
-molecule: setup ## Every Molecule scenario; S=nginx runs one, D=debian12 on one distribution
+molecule: setup ## The Molecule scenarios of make test; S=nginx runs any one by name, D=debian12 on one distribution
 	@tests/run.py molecule --scenario "$(S)" --distro "$(D)"
 
 .PHONY: bench bench-web

@@ -60,6 +60,31 @@ with open(target, "w") as stream:
     json.dump(seen, stream)
 """
 
+# Waits for a phase of the run that holds the lock, and kills its Python on the host when it is told to.
+WATCH = """
+import json, os, pwd, signal, sys, time
+root, phase, kill, deadline = *sys.argv[1:3], sys.argv[3] == "kill", time.monotonic() + 120
+uid = pwd.getpwnam("deploy").pw_uid
+def of_the_run(pid):
+    try:
+        program = open(f"/proc/{pid}/cmdline").read().split("\\0")[0]
+        return os.stat(f"/proc/{pid}").st_uid == uid and os.path.basename(program).startswith("python3")
+    except OSError:
+        return False
+while time.monotonic() < deadline:
+    try:
+        if json.load(open(f"{root}/.slipway/lock"))["phase"] == phase:
+            break
+    except (OSError, ValueError, KeyError):
+        pass
+    time.sleep(0.005)
+else:
+    sys.exit("the phase did not come")
+pids = [int(pid) for pid in filter(str.isdigit, os.listdir("/proc")) if kill and of_the_run(pid)]
+killed = [os.kill(pid, signal.SIGKILL) for pid in pids]
+sys.exit(None if killed or not kill else "no module was at work")
+"""
+
 
 @dataclasses.dataclass
 class Seen:
@@ -183,6 +208,29 @@ def run_playbook(playbook: str | Path, *arguments: str, inventory: str | Path = 
 def call() -> Callable[..., tuple[list[str], dict[str, str], Path]]:
     """Return how a playbook is run, for tests that do something to the process."""
     return playbook_call
+
+
+@pytest.fixture
+def watched(call: Callable[..., tuple[list[str], dict[str, str], Path]]) -> Callable[..., Any]:
+    """Start a release, and give its process once a host is in a phase; its `output` is there when the block has ended.
+
+    `kill` kills the module that is at work there then.
+    """
+
+    @contextlib.contextmanager
+    def run(host: Host, root: str, phase: str, kill: str, *arguments: str) -> Iterator[subprocess.Popen]:
+        argv, env, cwd = call("release.yml", *arguments)
+        watch = subprocess.Popen(["docker", "exec", host.backend.host, "python3", "-c", WATCH, root, phase, kill])
+        process = subprocess.Popen(
+            argv, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
+        try:
+            assert watch.wait(120) == 0
+            yield process
+        finally:
+            process.output = " ".join(process.communicate(timeout=300)[0].split())
+
+    return run
 
 
 @pytest.fixture(scope="session")

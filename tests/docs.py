@@ -24,6 +24,7 @@ FACTS_OF = {"host": "hosts", "controller": "controller", "evidence": "phases"}
 HOSTS = {"each": "each", "any": "one at least", "together": "all together"}
 # The markup of Ansible's documentation, as Markdown: O(x), V(x), C(x) and the like name things, L(text, url) links.
 MARKUP = [
+    (re.compile(r"\bO\(([\w.]+)#module:([^()]+)\)"), r"`\2` of the module `\1`"),
     (re.compile(r"\b[OVCEPM]\(((?:[^()]|\([^()]*\))*)\)"), r"`\1`"),
     (re.compile(r"\bL\(([^,()]+),\s*([^()]+)\)"), r"[\1](\2)"),
     (re.compile(r"\bU\(([^()]+)\)"), r"<\1>"),
@@ -76,16 +77,22 @@ def tables(role: Path) -> str:
     specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())["argument_specs"]
     file = role / "defaults" / "main.yml"
     defaults = (yaml.safe_load(file.read_text()) if file.exists() else None) or {}
-    # Entry points that take the same variables share a table.
+    # Entry points that take the same variables share a table. One that takes more than the first has only what it adds.
     shared: dict[str, list[str]] = {}
+    first: list[str] = []
     for entry, spec in specs.items():
         body = rows(spec.get("options", {}), defaults)
-        lines = ["| Variable | Type | Default | Meaning |", "|---|---|---|---|", *body] if body else ["No options."]
-        shared.setdefault("\n".join(lines), []).append(f"`{entry}`")
+        added = [row for row in body if row not in first]
+        more = bool(first and added) and len(added) + len(first) == len(body)
+        first = first or body
+        lines = ["| Variable | Type | Default | Meaning |", "|---|---|---|---|", *(added if more else body)]
+        text = "\n".join(lines) if body else "No options."
+        start = f" takes those of `{next(iter(specs))}` as well, and" if more else ""
+        shared.setdefault(f"{start}:\n\n{text}", []).append(f"`{entry}`")
     parts = []
     for table, entries in shared.items():
-        heading = f"Entry point {', '.join(entries)}:\n\n" if len(shared) > 1 else ""
-        parts.append(heading + table + "\n")
+        alone = len(shared) == 1
+        parts.append((table.removeprefix(":\n\n") if alone else f"Entry point {', '.join(entries)}{table}") + "\n")
     return "\n" + "\n".join(parts) + "\n"
 
 

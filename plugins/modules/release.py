@@ -7,11 +7,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: release
-short_description: Carry out phases of a Laravel release on one host
+short_description: Carry out phases of a release on one host
 version_added: 0.1.0
 description:
-  - Carries out one or several phases of a release, in the order given, on one host. Phases without a fleet-wide barrier
-    between them share one run of the module.
+  - Carries out one or several phases of a release of a Laravel or Node application, in the order given, on one host.
+    Phases without a fleet-wide barrier between them share one run of the module.
   - The layout below O(root) is that of Capistrano and Deployer, C(current), C(releases/) and C(shared/), so that a
     server released by those can be taken over.
   - C(preflight) names everything that would stop the release, then takes the lock. C(build) makes the artifact, where
@@ -652,6 +652,21 @@ EXAMPLES = r"""
     phases: [restart, verify, finish]
     fpm_socket: /run/php/app.sock
     health_url: http://127.0.0.1/up
+
+- name: Stage an application of Node, and see that it starts
+  slipway.laravel.release:
+    root: /var/www/web
+    run: "{{ run_id }}"
+    release: 20261121T013005Z-1a2b3c4d
+    kind: node
+    phases: [stage]
+    artifact: /var/www/web/.slipway/artifacts/20261121T013005Z-1a2b3c4d.tar.gz
+    sha256: "{{ build.sha256 }}"
+    shared_dirs: []
+    shared_files: []
+    assets_dir: .next/static
+    probe_command: [node, node_modules/next/dist/bin/next, start, --port, "{port}"]
+    health_path: /
 """
 
 RETURN = r"""

@@ -10,6 +10,7 @@ import ssl
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -17,6 +18,8 @@ from testinfra.utils.ansible_runner import AnsibleRunner
 
 testinfra_hosts = ["ansible://front"]
 NAME = "www.example.com"
+ROOT = "/var/www/shop"
+FORCED = ("-e", "release_version=v1.1.0", "-e", "release_force=true")
 UPSTREAMS = "/etc/nginx/conf.d/slipway-upstreams.conf"
 # Once an nginx was told, its old workers may take requests for a moment; HAProxy has no old workers.
 GRACE = {"nginx": 2.0, "haproxy": 0.5}
@@ -226,6 +229,46 @@ def test_release_that_is_bad_puts_every_host_back_behind_nginx(play, host, addre
     assert {answer.host for answer in after.answers} == {"app1", "app2"}
     assert {answer.release for answer in after.answers} == {visitors.answers[0].release}
     assert host.file(UPSTREAMS).content_string == before
+
+
+@pytest.fixture(name="apps")
+def apps_fixture(request):
+    runner = AnsibleRunner(request.config.option.ansible_inventory)
+    return [runner.get_host(name) for name in sorted(runner.get_hosts("laravel_app"))]
+
+
+@pytest.fixture(name="lives")
+def lives_fixture(apps):
+    return lambda: [Path(host.file(f"{ROOT}/current").linked_to).name for host in apps]
+
+
+def test_second_release_is_told_who_is_at_work_and_disturbs_nobody(play, watched, apps, lives, addresses):
+    before = lives()
+    with Visitors(addresses["web1"], tls=True) as visitors:
+        with watched(apps[0], ROOT, "build", "", *FORCED) as first:
+            second = release(play, "v1.0.0")
+        assert second.status != 0
+        assert f"{ROOT}/.slipway/lock is held by" in " ".join(second.output.split())
+    assert first.returncode == 0, first.output
+    assert len(set(lives())) == 1
+    assert lives() != before
+    assert visitors.failures == []
+    assert {answer.status for answer in visitors.answers} == {200}
+
+
+def test_python_that_is_killed_on_one_host_before_the_switch_changes_no_host(play, watched, apps, lives, addresses):
+    before = lives()
+    with Visitors(addresses["web1"], tls=True) as visitors:
+        with watched(apps[1], ROOT, "stage", "kill", *FORCED) as killed:
+            pass
+        assert killed.returncode != 0, killed.output
+        assert lives() == before
+        again = release(play, "v1.1.0", release_force=True)
+    assert again.status == 0, again.errors
+    assert len(set(lives())) == 1
+    assert lives() != before
+    assert visitors.failures == []
+    assert {answer.status for answer in visitors.answers} == {200}
 
 
 def listens(name: str, port: int) -> str:

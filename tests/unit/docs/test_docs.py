@@ -64,3 +64,34 @@ argument_specs:
         "| `web_sites[].name` | str | required | Name. One of `a`, `b`. |\n"
         "\n<!-- /options -->\nend\n"
     )
+
+
+def test_entry_point_that_takes_more_than_the_first_has_only_what_it_adds(docs: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "meta" / "argument_specs.yml").write_text("""
+argument_specs:
+  main:
+    options: &options
+      web_port: {type: int, default: 80, description: "As O(slipway.laravel.release#module:expect)."}
+  place:
+    options: *options
+  sign:
+    options:
+      <<: *options
+      release: {required: true, description: Which.}
+  other:
+    options:
+      web_user: {description: Who.}
+""")
+    (tmp_path / "README.md").write_text("<!-- options -->\n<!-- /options -->\n")
+    head = "| Variable | Type | Default | Meaning |\n|---|---|---|---|\n"
+    assert docs.render(tmp_path) == (
+        "<!-- options -->\n\n"
+        "Entry point `main`, `place`:\n\n"
+        f"{head}| `web_port` | int | `80` | As `expect` of the module `slipway.laravel.release`. |\n\n"
+        "Entry point `sign` takes those of `main` as well, and:\n\n"
+        f"{head}| `release` | str | required | Which. |\n\n"
+        "Entry point `other`:\n\n"
+        f"{head}| `web_user` | str |  | Who. |\n\n"
+        "<!-- /options -->\n"
+    )
