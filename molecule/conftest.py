@@ -218,9 +218,9 @@ def watched(call: Callable[..., tuple[list[str], dict[str, str], Path]]) -> Call
     """
 
     @contextlib.contextmanager
-    def run(host: Host, root: str, phase: str, kill: str, *arguments: str) -> Iterator[subprocess.Popen]:
+    def run(container: str, root: str, phase: str, kill: str, *arguments: str) -> Iterator[subprocess.Popen]:
         argv, env, cwd = call("release.yml", *arguments)
-        watch = subprocess.Popen(["docker", "exec", host.backend.host, "python3", "-c", WATCH, root, phase, kill])
+        watch = subprocess.Popen(["docker", "exec", container, "python3", "-c", WATCH, root, phase, kill])
         process = subprocess.Popen(
             argv, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
         )

@@ -29,7 +29,7 @@ FORCED = ("-e", "release_version=v1.0.0", "-e", "release_force=true")
 def test_controller_that_is_killed_changes_nothing_and_the_same_again_goes_on(play, watched, live, under_load, host):
     before = live()
     with under_load() as seen:
-        with watched(host, ROOT, "stage", "", *FORCED) as process:
+        with watched(host.backend.host, ROOT, "stage", "", *FORCED) as process:
             os.killpg(process.pid, signal.SIGKILL)
         assert live() == before
         assert host.file(f"{ROOT}/.slipway/lock").exists
@@ -41,7 +41,7 @@ def test_controller_that_is_killed_changes_nothing_and_the_same_again_goes_on(pl
 
 def test_python_that_is_killed_after_the_switch_takes_the_release_back(watched, live, under_load, host):
     before = live()
-    with under_load() as seen, watched(host, ROOT, "restart", "kill", *FORCED) as process:
+    with under_load() as seen, watched(host.backend.host, ROOT, "restart", "kill", *FORCED) as process:
         pass
     assert process.returncode != 0, process.output
     assert "It was live for a moment and was taken back" in process.output

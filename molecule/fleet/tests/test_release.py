@@ -245,7 +245,7 @@ def lives_fixture(apps):
 def test_second_release_is_told_who_is_at_work_and_disturbs_nobody(play, watched, apps, lives, addresses):
     before = lives()
     with Visitors(addresses["web1"], tls=True) as visitors:
-        with watched(apps[0], ROOT, "build", "", *FORCED) as first:
+        with watched(apps[0].backend.name, ROOT, "build", "", *FORCED) as first:
             second = release(play, "v1.0.0")
         assert second.status != 0
         assert f"{ROOT}/.slipway/lock is held by" in " ".join(second.output.split())
@@ -259,7 +259,7 @@ def test_second_release_is_told_who_is_at_work_and_disturbs_nobody(play, watched
 def test_python_that_is_killed_on_one_host_before_the_switch_changes_no_host(play, watched, apps, lives, addresses):
     before = lives()
     with Visitors(addresses["web1"], tls=True) as visitors:
-        with watched(apps[1], ROOT, "stage", "kill", *FORCED) as killed:
+        with watched(apps[1].backend.name, ROOT, "stage", "kill", *FORCED) as killed:
             pass
         assert killed.returncode != 0, killed.output
         assert lives() == before
