@@ -241,7 +241,15 @@ def test_one_process_keeps_a_file_until_it_ends(file):
     add(file, 1, "main")
     assert asked() is False, "adding an entry does not give the file up"
     other = ChainFile(file.path.replace("r1", "r2"))
-    worker = forked.Process(target=lambda: ChainFile(other.path, create=False).keep() and time.sleep(60))
+
+    def hold():
+        held = ChainFile(other.path, create=False)
+        # Whoever looks below has it for a moment.
+        while not held.keep():
+            time.sleep(0.001)
+        time.sleep(60)
+
+    worker = forked.Process(target=hold)
     worker.start()
     while other.keep():
         other.close()  # releases it as well
