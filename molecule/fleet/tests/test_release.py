@@ -24,7 +24,7 @@ FORCED = ("-e", "release_version=v1.1.0", "-e", "release_force=true")
 UPSTREAMS = "/etc/nginx/conf.d/slipway-upstreams.conf"
 # Once an nginx was told, its old workers may take requests for a moment; HAProxy has no old workers.
 GRACE = {"nginx": 2.0, "haproxy": 0.5}
-# In a run of all tests hosts share their processors with others, and nginx takes up a configuration when it comes to it.
+# In a run of all tests hosts share their processors with others: nginx takes up a configuration when it comes to it.
 BUSY = "SLIPWAY_BUSY" in os.environ
 # How late the watch may see that a server is back.
 LATE = 0.5
