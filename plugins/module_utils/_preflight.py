@@ -47,10 +47,8 @@ _SUDO_VALUES = frozenset(("-C", "-D", "-g", "-h", "-p", "-R", "-r", "-T", "-t", 
 
 def look(module: AnsibleModule, layout: Layout, environment: dict[str, str]) -> tuple[list[str], dict[str, Any]]:
     """Return everything that is missing on this host, at once, so that one run tells it all; and what it has."""
-    found = layout.problems()
-    as_root = "" if found else layout.root_problem()
-    if as_root:
-        found = [as_root]
+    # Most of what else there is to say of a host follows from these.
+    found = layout.problems() or list(filter(None, [layout.root_problem()]))
     if found:
         return found, {}
     offer = offer_of(module, layout, environment)
